@@ -1,0 +1,337 @@
+"""The command line: parses, calls one stage, prints, exits. Stages are imported inside their command."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional
+
+import msgspec
+import typer
+
+from edgetl import console, show
+from edgetl.console import reports_errors, say, track
+from edgetl.errors import ArtefactError, ConfigError, DependencyError
+from edgetl.plugins import require
+
+app = typer.Typer(
+    help="From a pretrained model to a trusted model on a device.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+devices_app = typer.Typer(help="Device profiles: what a device is, and what is expected on it.", no_args_is_help=True)
+app.add_typer(devices_app, name="devices")
+
+GATE_FAILED, UNDECIDED, NOTHING_JUDGED = 7, 8, 3
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing run or bundle.")]
+BundleArgument = Annotated[Path, typer.Argument(help="A bundle folder written by `edgetl export`.")]
+Device = Annotated[str | None, typer.Option(help="A device profile by name or path; default: this machine.")]
+Variants = Annotated[Optional[str], typer.Option(help="Comma-separated variants; default: all.")]  # noqa: UP045
+
+
+def main() -> None:
+    """The entry point of the `edgetl` command."""
+    app()
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"edgetl {version('edgetl')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+@reports_errors
+def finetune(
+    data: Annotated[Path, typer.Argument(help="A folder of class folders, or of train/val/test folders of them.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The run folder to write.")],
+    backbone: Annotated[str, typer.Option(help="The architecture.")] = "mobilenet_v2",
+    weights: Annotated[str, typer.Option(help="A .safetensors or .pth file, a run, `default` or `none`.")] = "default",
+    strategy: Annotated[str, typer.Option(help="feature-extraction, from-scratch or none.")] = "feature-extraction",
+    labels: Annotated[Optional[Path], typer.Option(help="For `--strategy none`: one label a line.")] = None,  # noqa: UP045
+    size: Annotated[int | None, typer.Option(help="Input side in pixels; default: the weights' own.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws splits, folds and batches.")] = 0,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data (from-scratch).")] = 30,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a step (from-scratch).")] = 32,
+    learning_rate: Annotated[
+        float, typer.Option(min=0.0, help="Peak of the one-cycle schedule (from-scratch).")
+    ] = 3e-3,
+    augment: Annotated[str, typer.Option(help="crop-flip, shift or none (from-scratch).")] = "crop-flip",
+    skip_bad_images: Annotated[bool, typer.Option("--skip-bad-images", help="Leave undecodable images out.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Adapt a pretrained backbone to your images and write a run."""
+    require(
+        "train",
+        "torch",
+        "torchvision",
+        "safetensors",
+        "sklearn",
+        "onnx",
+        "onnxscript",
+        "matplotlib",
+        "jinja2",
+        "tomli_w",
+    )
+    from edgetl.finetune.loop import LoopConfig
+    from edgetl.finetune.stage import FinetuneConfig, finetune
+
+    loop = msgspec.convert(
+        {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "augment": augment},
+        LoopConfig,
+    )
+    config = FinetuneConfig(
+        data=str(data), backbone=backbone, weights=weights, strategy=strategy, size=size, seed=seed,
+        labels=str(labels) if labels else None, skip_bad_images=skip_bad_images, loop=loop,
+    )  # fmt: skip
+    result = finetune(config, out, overwrite=overwrite, track=track)
+    for note in result.notes:
+        say(note)
+    for path in result.skipped:
+        say(f"left out, cannot be decoded: {path}")
+    if as_json:
+        console.print_json(result)
+        return
+    scores = ", ".join(f"{name} {value:.1%}" for name, value in result.metrics.items())
+    typer.echo(f"{result.run}: {scores} on {result.samples} {result.headline} images, {result.seconds:.1f} s")
+
+
+@app.command()
+@reports_errors
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder written by `edgetl finetune`.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The bundle folder to write.")],
+    variants: Variants = None,
+    golden: Annotated[str, typer.Option(help="Which images travel: validation, synthetic or none.")] = "validation",
+    calibration_samples: Annotated[int, typer.Option(min=1, help="Training images for quantisation.")] = 128,
+    per_tensor: Annotated[bool, typer.Option("--per-tensor", help="One weight scale a tensor, not a channel.")] = False,
+    seed: Annotated[int, typer.Option(help="Draws the calibration and golden images.")] = 0,
+    data: Annotated[Optional[Path], typer.Option(help="The data folder, if it moved since the run.")] = None,  # noqa: UP045
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Turn a run into a bundle: convert, quantise, and judge every variant here."""
+    require("export", "torch", "torchvision", "onnx", "onnxscript", "safetensors", "matplotlib", "jinja2")
+    from edgetl.export.stage import ExportConfig, export
+
+    named = _names(variants)
+    config = msgspec.convert(
+        {
+            "variants": named, "golden": golden, "calibration_samples": calibration_samples,
+            "per_tensor": per_tensor, "seed": seed, "data": str(data) if data else None,
+        }, ExportConfig,
+    )  # fmt: skip
+    result, _ = export(run, out, config, overwrite=overwrite, track=track)
+    if as_json:
+        console.print_json(result)
+    else:
+        console.stdout().print(show.export_table(msgspec.to_builtins(result)))
+        typer.echo(f"{result.bundle} written in {result.seconds:.1f} s; report: {out / 'report.html'}")
+    failed = [variant.id for variant in result.variants if variant.status == "failed"]
+    if failed and named:
+        say(f"failed: {', '.join(failed)}")
+        raise typer.Exit(GATE_FAILED)
+
+
+@app.command()
+@reports_errors
+def check(
+    bundle: BundleArgument,
+    device: Device = None,
+    variants: Variants = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 8 when the verdict is undecided.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say whether the variants are still right on this machine: exit 0, 7 (no), 8 (undecided, --strict)."""
+    from edgetl.bundle import open_bundle
+    from edgetl.devices.check import check
+
+    opened = open_bundle(bundle)
+    report = check(opened, _profile(device), variants=_names(variants), track=track)
+    if as_json:
+        console.print_json(report)
+    else:
+        console.stdout().print(show.check_table(msgspec.to_builtins(report)))
+    if report.verdict == "skipped":
+        raise DependencyError(
+            "nothing was judged", hint="; ".join(sorted({r.text for v in report.variants for r in v.reasons}))
+        )
+    _remember(opened, "check", report)
+    if report.verdict == "undecided":
+        say("warning: undecided; more labelled samples would decide, see the reasons above")
+    code = {"fail": GATE_FAILED, "undecided": UNDECIDED if strict else 0}.get(report.verdict, 0)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
+@reports_errors
+def bench(
+    bundle: BundleArgument,
+    device: Device = None,
+    variants: Variants = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Least time for each scenario.")] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """Measure single-stream latency and offline throughput of every variant."""
+    from edgetl.bundle import open_bundle
+    from edgetl.devices.measure import bench
+    from edgetl.runtime.bench import BenchOptions
+
+    opened = open_bundle(bundle)
+    options = BenchOptions(min_seconds=seconds)
+    result = bench(opened, _profile(device), options, variants=_names(variants), track=track)
+    _remember(opened, "bench", result)
+    if as_json:
+        console.print_json(result)
+    else:
+        console.stdout().print(show.bench_table(msgspec.to_builtins(result)))
+
+
+@app.command()
+@reports_errors
+def predict(
+    bundle: BundleArgument,
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    variant: Annotated[str | None, typer.Option(help="Default: the first whose engine is installed.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many labels for each image.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Label images with a bundle."""
+    from edgetl.runtime import load
+
+    with load(bundle, variant=variant) as model:
+        answers = model.predict(images, top=top)
+        say(f"answered by {model.variant.id}")
+    if as_json:
+        console.print_json([{"path": str(p), "top": a.top} for p, a in zip(images, answers, strict=True)])
+        return
+    for path, answer in zip(images, answers, strict=True):
+        typer.echo(f"{path}: " + ", ".join(f"{each.label} {each.probability:.1%}" for each in answer.top))
+
+
+@app.command()
+@reports_errors
+def inspect(bundle: BundleArgument, as_json: Json = False) -> None:
+    """Show what a bundle is: its manifest, and what machines measured of it."""
+    from edgetl.bundle import open_bundle
+    from edgetl.devices import measurements
+
+    opened = open_bundle(bundle)
+    measured = measurements.read(opened)
+    if as_json:
+        console.print_json({**msgspec.to_builtins(opened.manifest), "measurements": measured.records})
+    else:
+        console.stdout().print(show.manifest_view(msgspec.to_builtins(opened.manifest), msgspec.to_builtins(measured)))
+
+
+@app.command()
+@reports_errors
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="A new folder for data, runs and bundle.")] = Path(
+        "edgetl-demo"
+    ),
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Run the whole chain on scikit-learn's handwritten digits, with no network and no other data."""
+    require(
+        "export",
+        "torch",
+        "torchvision",
+        "sklearn",
+        "onnx",
+        "onnxscript",
+        "safetensors",
+        "matplotlib",
+        "jinja2",
+    )
+    from edgetl.export.demo import run_demo
+
+    result = run_demo(out, overwrite=overwrite, track=track, say=say)
+    if as_json:
+        console.print_json(result)
+        return
+    console.stdout().print(show.demo_view(msgspec.to_builtins(result)))
+
+
+@devices_app.command("list")
+@reports_errors
+def list_devices(as_json: Json = False) -> None:
+    """The shipped profiles."""
+    from edgetl.devices.profile import load_profile, names
+
+    profiles = [load_profile(name) for name in names()]
+    if as_json:
+        console.print_json(profiles)
+        return
+    made = console.table("name", "device", "verified", "engines")
+    for profile in profiles:
+        engines = ", ".join(choice.name for choice in profile.engines)
+        made.add_row(profile.name, profile.title, "yes" if profile.verified else "not yet", engines)
+    console.stdout().print(made)
+
+
+@devices_app.command("show")
+@reports_errors
+def show_device(name: str, as_json: Json = False) -> None:
+    """One profile, as TOML or JSON."""
+    from edgetl.devices.profile import FOLDER, load_profile
+
+    profile = load_profile(name)
+    if as_json:
+        console.print_json(profile)
+    else:
+        typer.echo((Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml").read_text(), nl=False)
+
+
+@devices_app.command("detect")
+@reports_errors
+def detect_device(as_json: Json = False) -> None:
+    """What this machine is, the closest profile, and what differs from it."""
+    from edgetl.devices.profile import closest
+    from edgetl.machine import detect
+
+    machine = detect()
+    profile, different = closest(machine)
+    if as_json:
+        console.print_json({"closest": profile.name, "differences": different, "machine": machine})
+        return
+    console.stdout().print(show.machine_view(msgspec.to_builtins(machine), profile.name, different))
+
+
+def _names(value: str | None) -> list[str] | None:
+    """A comma-separated option as a list; None stays None."""
+    if value is None:
+        return None
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    if not names:
+        raise ConfigError("`--variants` is empty", hint="name variants, separated by commas")
+    return names
+
+
+def _profile(device: str | None) -> Any:
+    from edgetl.devices.profile import host_profile, load_profile
+
+    return host_profile() if device is None else load_profile(device)
+
+
+def _remember(bundle: Any, command: Literal["check", "bench"], result: object) -> None:
+    """Keeps the measurement beside the bundle; a read-only bundle is no reason to fail."""
+    from edgetl.devices import measurements
+
+    try:
+        measurements.remember(bundle, command, result)
+    except ArtefactError as error:
+        say(f"warning: {error.message}")

@@ -1,0 +1,109 @@
+"""The terminal: data on stdout, everything else on stderr, one line and a hint for an error, progress bars."""
+
+import errno
+import functools
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from edgetl.errors import EdgetlError
+from edgetl.files import to_json
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+INTERRUPTED = 130
+PIPE_WIDTH = 160
+"""Columns of a table that is not written to a terminal."""
+
+
+def stdout() -> Console:
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+
+
+def stderr() -> Console:
+    return Console(stderr=True, width=None if sys.stderr.isatty() else PIPE_WIDTH, highlight=False)
+
+
+def say(text: str) -> None:
+    """A line for the person watching, on stderr."""
+    stderr().print(escape(text), soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """A result for a program, on stdout."""
+    sys.stdout.write(to_json(value).decode() + "\n")
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """An empty table whose numbers (columns that do not start with a letter of text) stay on one line."""
+    made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """A progress bar with the time left, on stderr; gone when it is done."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=stderr(), transient=True) as progress:
+        yield from progress.track(items, description=description, total=total)
+
+
+def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Turns what a command raises into one clear line and the exit code that belongs to it."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except EdgetlError as error:
+            _fail(error.message, error.hint)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            _fail("interrupted", "nothing half-written was left behind")
+            raise typer.Exit(INTERRUPTED) from error
+        except Exception as error:
+            if not _disk_is_full(error):
+                raise
+            _fail(
+                "the disk is full",
+                "free some space or choose another folder with `-o`; nothing was left behind",
+            )
+            raise typer.Exit(1) from error
+
+    return wrapped
+
+
+def _disk_is_full(error: BaseException) -> bool:
+    """Libraries that write files themselves report a full disk in their own words."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return "No space left on device" in str(error)
+
+
+def _fail(message: str, hint: str | None) -> None:
+    console = stderr()
+    console.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    if hint:
+        console.print(f"[bold]hint:[/] {escape(hint)}", soft_wrap=True)

@@ -1,0 +1,76 @@
+"""The lazy table of engines and export targets: a name, its module, what must be installed for it."""
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+import msgspec
+
+from edgetl.errors import ConfigError, DependencyError, suggest
+
+
+class Plugin(msgspec.Struct, frozen=True, kw_only=True):
+    """`module` is imported only when asked for; `needs` are the libraries it imports at its top."""
+
+    module: str
+    needs: tuple[str, ...]
+    extra: str
+
+
+ENGINES = {
+    "onnxruntime": Plugin(
+        module="edgetl.runtime.engines.onnxruntime",
+        needs=("onnxruntime",),
+        extra="edgetl[onnxruntime]` or `edgetl[onnxruntime-gpu]",
+    ),
+    "openvino": Plugin(module="edgetl.runtime.engines.openvino", needs=("openvino",), extra="edgetl[openvino]"),
+}
+
+TARGETS = {
+    "onnxruntime": Plugin(
+        module="edgetl.export.targets.onnxruntime",
+        needs=("onnx", "onnxruntime"),
+        extra="edgetl[export,onnxruntime]",
+    ),
+    "openvino": Plugin(
+        module="edgetl.export.targets.openvino",
+        needs=("openvino", "nncf"),
+        extra="edgetl[export,openvino]",
+    ),
+}
+
+
+def known(table: dict[str, Plugin], name: str, what: str) -> Plugin:
+    """The table's row, or ConfigError with the closest name."""
+    if name not in table:
+        raise ConfigError(f"unknown {what} `{name}`", hint=suggest(name, table))
+    return table[name]
+
+
+def missing(plugin: Plugin) -> list[str]:
+    """The libraries of `plugin` that are not installed."""
+    return [name for name in plugin.needs if importlib.util.find_spec(name) is None]
+
+
+def load(table: dict[str, Plugin], name: str, what: str) -> ModuleType:
+    """Imports the module behind `name`.
+
+    Raises ConfigError for an unknown name, DependencyError naming the extra for a missing library.
+    """
+    plugin = known(table, name, what)
+    if absent := missing(plugin):
+        raise DependencyError(
+            f"the {what} `{name}` needs `{'`, `'.join(absent)}`, which is not installed",
+            hint=f"install `{plugin.extra}`",
+        )
+    return importlib.import_module(plugin.module)
+
+
+def require(extra: str, *libraries: str) -> None:
+    """Refuses to go on without `libraries`, naming the extra that brings them."""
+    absent = [name for name in libraries if importlib.util.find_spec(name) is None]
+    if absent:
+        raise DependencyError(
+            f"this command needs `{'`, `'.join(absent)}`, which is not installed",
+            hint=f"install `edgetl[{extra}]`",
+        )

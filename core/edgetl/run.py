@@ -1,0 +1,73 @@
+"""A run: the folder `finetune` writes and `export` reads."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from edgetl.errors import ArtefactError
+from edgetl.files import read_json
+from edgetl.tasks import Task
+
+SCHEMA = "1.0"
+MAJOR = 1
+
+Split = Literal["train", "val", "test"]
+
+
+class SampleRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One image of the data set: path relative to the root, label index, split, SHA-256 of the file."""
+
+    path: str
+    label: int
+    split: Split
+    sha256: str
+
+
+class DataRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Which images a run saw. `fingerprint` covers every path, label, split and content."""
+
+    root: str
+    fingerprint: str
+    counts: dict[str, int]
+    split_from_train: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+class WeightsRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the starting weights come from and under which terms."""
+
+    origin: str
+    sha256: str
+    licence: str
+    notes: tuple[str, ...] = ()
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """`run.json`: what was done, with what, and how well it went. Metrics are fractions of 1."""
+
+    schema: str
+    name: str
+    strategy: str
+    backbone: str
+    seed: int
+    weights: WeightsRecord
+    weights_sha256: str
+    data: DataRecord
+    metrics: dict[str, float]
+    headline: str
+    compute: dict[str, str | int | float]
+    versions: dict[str, str]
+
+
+def open_run(path: Path) -> tuple[Run, Task, list[SampleRecord]]:
+    """Reads `run.json`, `task.json` and `samples.json`. Raises ArtefactError when one is missing or damaged."""
+    if not (path / "run.json").is_file():
+        what = "has no run.json" if path.is_dir() else "does not exist"
+        raise ArtefactError(f"`{path}` {what}", hint="`edgetl finetune DATA -o RUN` writes a run")
+    run = read_json(path / "run.json", Run, major=MAJOR)
+    task: Task = read_json(path / "task.json", Task)
+    samples = read_json(path / "samples.json", list[SampleRecord])
+    if any(not 0 <= sample.label < len(task.labels) for sample in samples):
+        raise ArtefactError(f"`{path / 'samples.json'}` names a label that task.json does not have")
+    return run, task, samples

@@ -1,0 +1,187 @@
+"""Results as tables that explain themselves. Takes the plain values of a result; knows no other area."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.text import Text
+
+from edgetl.console import table
+
+STYLES = {
+    "pass": "green",
+    "verified": "green",
+    "fail": "bold red",
+    "failed": "bold red",
+    "undecided": "yellow",
+}
+
+Values = Mapping[str, Any]
+
+
+def verdict_text(verdict: str) -> Text:
+    return Text(verdict, style=STYLES.get(verdict, "dim"))
+
+
+def check_table(report: Values) -> RenderableType:
+    """The table of `check`, the reasons for everything that did not pass, and the verdict."""
+    made = table(
+        "variant",
+        "verdict",
+        "runs",
+        "top-1",
+        "drop, points (95 %)",
+        "agrees",
+        "SQNR dB",
+        "max Δlogit",
+        "p50 ms",
+        "p99 ms",
+        "MB",
+    )
+    for variant in report["variants"]:
+        made.add_row(variant["id"], verdict_text(variant["verdict"]), *_check_cells(variant))
+    lines = [
+        Text.from_markup(f"[bold]{escape(variant['id'])}[/] {escape(reason['layer'])}: {escape(_reason(reason))}")
+        for variant in report["variants"]
+        for reason in variant["reasons"]
+        if reason["verdict"] != "pass"
+    ]
+    final = Text.assemble(f"{report['bundle']} on {report['device']}: ", verdict_text(report["verdict"]))
+    return Group(made, Text(), *lines, final)
+
+
+def _reason(reason: Values) -> str:
+    return reason["text"] + (f" — {reason['cause']}" if reason["cause"] else "")
+
+
+def _check_cells(variant: Values) -> list[str]:
+    facts, metric, drop, latency = (variant[key] for key in ("facts", "metric", "drop_points", "latency_ms"))
+    return [
+        f"{facts['provider'].removesuffix('ExecutionProvider')} {facts['precision']}, {facts['threads']} threads"
+        if facts
+        else "–",
+        f"{metric['value']:.1%}" if metric else "–",
+        f"{drop['value']:+.2f} ({drop['low']:.2f} … {drop['high']:.2f})" if drop else "–",
+        _number(variant["agreement"], "{:.1%}"),
+        _number(variant["sqnr_db"], "{:.1f}"),
+        _number(variant["max_abs_dlogit"], "{:.2g}"),
+        _number(latency and latency["p50"], "{:.2f}"),
+        _number(latency and latency["p99"], "{:.2f}"),
+        _number(variant["size_bytes"] / 1e6 if variant["size_bytes"] else None, "{:.1f}"),
+    ]
+
+
+def bench_table(result: Values) -> RenderableType:
+    made = table("variant", "p50 ms", "p90 ms", "p99 ms", "queries", "images/s offline", "runs")
+    for variant in result["variants"]:
+        single, offline = variant["scenarios"]["single-stream"], variant["scenarios"]["offline"]
+        facts = variant["facts"]
+        made.add_row(
+            variant["id"],
+            f"{single['p50_ms']:.2f}",
+            f"{single['p90_ms']:.2f}",
+            _number(single["p99_ms"], "{:.2f}"),
+            str(single["samples"]),
+            f"{offline['per_second']:.0f}",
+            f"{facts['precision']}, {facts['threads']} threads",
+        )
+    note = "single-stream: one image at a time; offline: batches; the engine alone is timed, without decoding"
+    return Group(made, Text(note, style="dim"))
+
+
+def export_table(result: Values) -> RenderableType:
+    made = table("variant", "status", "verdict", "MB", "why")
+    for variant in result["variants"]:
+        made.add_row(
+            variant["id"],
+            verdict_text(variant["status"]),
+            verdict_text(variant["verdict"]),
+            f"{variant['size_bytes'] / 1e6:.1f}",
+            escape(variant["reason"]) if variant["verdict"] != "pass" else "all layers passed",
+        )
+    return made
+
+
+def pairs(rows: Sequence[tuple[str, str]]) -> RenderableType:
+    """Two columns: a name and its value."""
+    made = table("", "")
+    made.show_header = False
+    for name, value in rows:
+        made.add_row(f"[bold]{escape(name)}[/]", escape(value))
+    return made
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)
+
+
+def manifest_view(manifest: Values, measured: Values) -> RenderableType:
+    """The table of `inspect`."""
+    source, golden, task = manifest["source"], manifest["golden"], manifest["task"]
+    labels = task["labels"]
+    rows = [
+        ("schema", manifest["schema"]),
+        (
+            "task",
+            f"{task['task']}, {len(labels)} labels: {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}",
+        ),
+        ("input", f"{task['input']['height']} × {task['input']['width']} uint8 RGB, {task['input']['mode']}"),
+        ("source", f"run {source['run']}, {source['backbone']}, {source['strategy']}"),
+        ("weights", f"{source['weights']['origin']}; licence: {source['weights']['licence']}"),
+        ("golden set", f"{golden['kind']}, {golden['samples']} samples, {len(golden['encoded'])} encoded"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())),
+        ("files", f"{len(manifest['files'])}, {sum(f['size'] for f in manifest['files']) / 1e6:.1f} MB"),
+        ("measurements", _measured(measured["records"])),
+    ]
+    made = table("variant", "status", "verdict at export", "files")
+    for variant in manifest["variants"]:
+        made.add_row(
+            variant["id"],
+            verdict_text(variant["status"]),
+            verdict_text(variant["verdict"]),
+            ", ".join(variant["files"]),
+        )
+    return Group(pairs(rows), Text(), made)
+
+
+def _measured(records: Sequence[Values]) -> str:
+    if not records:
+        return "none yet"
+    last = records[-1]
+    return f"{len(records)}, the last a {last['command']} at {last['when']} on {last['machine']['cpu']}"
+
+
+def machine_view(machine: Values, profile: str, differences: Sequence[str]) -> RenderableType:
+    """The table of `devices detect`."""
+    rows = [
+        ("processor", f"{machine['cpu']} ({machine['arch']}), {machine['cores']} usable cores"),
+        ("features", ", ".join(machine["features"]) or "none known"),
+        ("memory", f"{machine['memory_bytes'] / 2**30:.1f} GiB"),
+        ("board", machine["board"] or "unknown"),
+        ("GPU", ", ".join(machine["gpus"]) or "none"),
+        ("closest profile", profile),
+        ("differences", "; ".join(differences) or "none"),
+    ]
+    return pairs(rows)
+
+
+def demo_view(result: Values) -> RenderableType:
+    """What the demo shows at its end: the transfer gain, one table, where things lie."""
+    gain = 100 * (result["transfer_top1"] - result["scratch_top1"])
+    head = Text.assemble(
+        "digits 5–9 from 20 images a class: ",
+        (f"{result['transfer_top1']:.1%}", "bold green"),
+        f" with the network pretrained on digits 0–4, {result['scratch_top1']:.1%} from scratch ",
+        f"({gain:+.1f} points, {result['samples']} validation images)",
+    )
+    places = [("bundle", result["bundle"]), ("report", result["report"])]
+    return Group(
+        head,
+        Text(),
+        check_table(result["check"]),
+        Text(),
+        bench_table(result["bench"]),
+        Text(),
+        pairs(places),
+    )

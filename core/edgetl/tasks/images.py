@@ -1,0 +1,147 @@
+"""From an encoded image of any kind to the RGB pixels the graph reads: the one decoder of edgetl."""
+
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+from PIL import Image, ImageOps, features
+
+from edgetl.errors import DataError, first_line
+from edgetl.types import Pixels
+
+Sample = str | Path | bytes | Image.Image | Pixels
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm")
+)
+MAX_PIXELS = 89_478_485
+"""Larger images are refused before they are decoded (Pillow's own warning threshold)."""
+
+RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+class ImageInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How pixels reach the graph: `crop` resizes the shorter side and cuts the centre, `squash` stretches.
+
+    Sizes are in pixels. The interpolation is antialiased, as Pillow's `resize` does it.
+    """
+
+    height: int
+    width: int
+    resize: int
+    mode: Literal["crop", "squash"] = "crop"
+    interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.height <= 4096 and 1 <= self.width <= 4096 and self.resize <= 8192):
+            raise ValueError("the input size must lie between 1 and 4096 pixels")
+        if self.mode == "crop" and self.resize < max(self.height, self.width):
+            raise ValueError("`resize` must not be smaller than the crop")
+
+
+def decoder_version() -> str:
+    """Pillow and the JPEG library behind it: two machines with the same string decode alike."""
+    return f"Pillow {Image.__version__}, libjpeg {features.version('jpg') or 'none'}"
+
+
+def prepare(sample: Sample, spec: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb") -> Pixels:
+    """One sample as uint8 RGB of shape (height, width, 3). `color` is the order of an array sample.
+
+    Raises DataError when the sample cannot be decoded.
+    """
+    if isinstance(sample, np.ndarray):
+        image = _from_array(sample, color)
+    elif isinstance(sample, Image.Image):
+        image = _guarded(lambda: to_rgb(sample), "the image")
+    else:
+        image = decode(sample)
+    return np.asarray(resize(image, spec))
+
+
+def decode(source: str | Path | bytes) -> Image.Image:
+    """Decodes a file or its bytes to an upright 8-bit RGB image. Raises DataError."""
+    name = "the image" if isinstance(source, bytes) else f"`{source}`"
+
+    def opened() -> Image.Image:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+            return to_rgb(image)
+
+    return _guarded(opened, name)
+
+
+def _guarded(decoding: Callable[[], Image.Image], name: str) -> Image.Image:
+    """Pillow raises a dozen exception types for broken files; each becomes a DataError that names the file."""
+    try:
+        return decoding()
+    except FileNotFoundError as error:
+        raise DataError(f"{name} does not exist", hint="check the path") from error
+    except (
+        OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, ZeroDivisionError,
+        OverflowError, MemoryError, NotImplementedError, Image.DecompressionBombError,
+    ) as error:  # fmt: skip
+        raise DataError(
+            f"{name} cannot be decoded ({first_line(error)})",
+            hint="is it a whole JPEG, PNG, GIF, BMP, WebP, TIFF or PPM image?",
+        ) from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Upright 8-bit RGB from any Pillow mode; the first frame of an animation.
+
+    Transparent pixels become white, 16-bit grey is scaled to 8 bit, CMYK is converted.
+    """
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width} × {image.height} pixels are more than {MAX_PIXELS}")
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535) // 257
+        image = Image.fromarray(grey.astype(np.uint8))
+    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def resize(image: Image.Image, spec: ImageInput) -> Image.Image:
+    """Resizes and crops in one step: only the pixels that remain are computed, whatever the aspect ratio.
+
+    The geometry is torchvision's Resize + CenterCrop (v1 transforms), so published weights see what they expect.
+    """
+    size, method = (spec.width, spec.height), RESAMPLING[spec.interpolation]
+    if spec.mode == "squash":
+        return image.resize(size, method)
+    return image.resize(size, method, box=crop_box(image.size, spec))
+
+
+def crop_box(source: tuple[int, int], spec: ImageInput) -> tuple[float, float, float, float]:
+    """The centre crop (left, top, right, bottom) in the coordinates of a `source` of (width, height)."""
+    shorter = min(source)
+    resized = [max(spec.resize, math.floor(spec.resize * side / shorter)) for side in source]
+    crop = (spec.width, spec.height)
+    start = [round((whole - part) / 2) for whole, part in zip(resized, crop, strict=True)]
+    scale = [side / whole for side, whole in zip(source, resized, strict=True)]
+    end = [
+        min(side, (begin + part) * factor) for side, begin, part, factor in zip(source, start, crop, scale, strict=True)
+    ]
+    return start[0] * scale[0], start[1] * scale[1], end[0], end[1]
+
+
+def _from_array(pixels: Pixels, color: Literal["rgb", "bgr"]) -> Image.Image:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise DataError(
+            f"an array sample must be uint8 of shape (height, width, 3), not {pixels.dtype} {pixels.shape}",
+            hint="pass HWC pixels from 0 to 255",
+        )
+    return Image.fromarray(np.ascontiguousarray(pixels[..., ::-1] if color == "bgr" else pixels))

@@ -1,0 +1,48 @@
+"""The target seam: one module per engine, each with `PRECISIONS`, `convert` and `options`."""
+
+from pathlib import Path
+from typing import Protocol, cast
+
+import msgspec
+
+from edgetl import plugins
+from edgetl.errors import ConfigError, suggest
+from edgetl.types import Option, Pixels, Precision
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """Training samples, uint8 (samples, height, width, 3), that quantisation measures ranges on.
+
+    `per_tensor` gives each weight tensor one scale, for hardware that cannot have one per channel.
+    """
+
+    pixels: Pixels
+    per_tensor: bool = False
+
+
+class Target(Protocol):
+    """How one engine gets its model files."""
+
+    PRECISIONS: tuple[Precision, ...]
+
+    def convert(self, source: Path, folder: Path, precision: Precision, calibration: Calibration) -> tuple[str, ...]:
+        """Writes the variant's files into `folder`, returns their names, the one the engine opens first."""
+
+    def options(self, precision: Precision) -> dict[str, Option]:
+        """What the engine must be told to run the files in `precision`."""
+
+
+def parse_variant(name: str) -> tuple[str, Precision]:
+    """`openvino-int8` → engine and precision. Raises ConfigError with the closest name."""
+    known = {
+        f"{engine}-{precision}": (engine, precision) for engine in plugins.TARGETS for precision in ("fp32", "int8")
+    }
+    if name not in known:
+        raise ConfigError(f"unknown variant `{name}`", hint=suggest(name, known))
+    engine, precision = known[name]
+    return engine, cast(Precision, precision)
+
+
+def load_target(engine: str) -> Target:
+    """The target module of `engine`. Raises DependencyError naming the extra when its library is missing."""
+    return cast(Target, plugins.load(plugins.TARGETS, engine, "target"))

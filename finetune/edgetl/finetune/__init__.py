@@ -1,0 +1,1 @@
+"""Adapts a pretrained backbone to the user's images and writes a run."""

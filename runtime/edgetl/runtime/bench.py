@@ -1,0 +1,107 @@
+"""How fast a session is: single-stream latency and offline throughput, after MLPerf LoadGen's definitions.
+
+Timed is the engine call alone (`Session.infer`): arrays in, arrays out, no decoding.
+Reference: Reddi et al., "MLPerf Inference Benchmark", ISCA 2020.
+"""
+
+import time
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+
+from edgetl.runtime.session import Session, sample_feeds
+from edgetl.types import EngineFacts, Feeds
+
+INPUTS = 64
+"""So many different samples take turns, so that no cache holds the one input."""
+
+
+class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """A scenario ends when both its time and its count are reached, or at `max_seconds`."""
+
+    warmup_queries: int = 20
+    min_seconds: float = 2.0
+    min_queries: int = 200
+    max_seconds: float = 30.0
+    offline_batch: int = 16
+
+
+class SingleStream(msgspec.Struct, frozen=True, kw_only=True):
+    """One query of one sample after the other; milliseconds per query. p99 is None below 100 queries."""
+
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float | None
+    samples: int
+
+
+class Offline(msgspec.Struct, frozen=True, kw_only=True):
+    """All samples at hand, sent in batches; samples per second."""
+
+    per_second: float
+    samples: int
+    batch: int
+
+
+class Scenarios(msgspec.Struct, frozen=True, kw_only=True, rename={"single_stream": "single-stream"}):
+    single_stream: SingleStream
+    offline: Offline
+
+
+class VariantBench(msgspec.Struct, frozen=True, kw_only=True):
+    """One variant's speed and what ran."""
+
+    id: str
+    scenarios: Scenarios
+    facts: EngineFacts
+
+
+def bench(session: Session, options: BenchOptions) -> VariantBench:
+    """Both scenarios of one session."""
+    scenarios = Scenarios(single_stream=single_stream(session, options), offline=offline(session, options))
+    return VariantBench(id=session.variant.id, scenarios=scenarios, facts=session.facts)
+
+
+def single_stream(session: Session, options: BenchOptions) -> SingleStream:
+    """Latency of one-sample queries, each on another input."""
+    feeds = sample_feeds(session.bundle, INPUTS)
+    queries = [{name: array[i : i + 1] for name, array in feeds.items()} for i in range(INPUTS)]
+    milliseconds = np.array([1000 * seconds for seconds in _timed(session, queries, options)])
+    p50, p90, p99 = np.percentile(milliseconds, [50, 90, 99])
+    return SingleStream(
+        p50_ms=float(p50),
+        p90_ms=float(p90),
+        p99_ms=float(p99) if len(milliseconds) >= 100 else None,
+        samples=len(milliseconds),
+    )
+
+
+def offline(session: Session, options: BenchOptions) -> Offline:
+    """Throughput of full batches."""
+    feeds = sample_feeds(session.bundle, INPUTS)
+    batch = options.offline_batch
+    batches = [
+        {name: np.ascontiguousarray(array[start : start + batch]) for name, array in feeds.items()}
+        for start in range(0, INPUTS - batch + 1, batch)
+    ]
+    fewer = msgspec.structs.replace(options, warmup_queries=2, min_queries=4)
+    seconds = list(_timed(session, batches, fewer))
+    return Offline(per_second=batch * len(seconds) / sum(seconds), samples=batch * len(seconds), batch=batch)
+
+
+def _timed(session: Session, queries: list[Feeds], options: BenchOptions) -> Iterator[float]:
+    """Seconds of each query, the warm-up left out."""
+    for i in range(options.warmup_queries):
+        session.infer(queries[i % len(queries)])
+    began = time.perf_counter()
+    count = 0
+    while True:
+        start = time.perf_counter()
+        session.infer(queries[count % len(queries)])
+        end = time.perf_counter()
+        count += 1
+        yield end - start
+        enough = end - began >= options.min_seconds and count >= options.min_queries
+        if enough or end - began >= options.max_seconds:
+            return

@@ -1,0 +1,142 @@
+"""ONNX Runtime. Precision is typed in the graph; a profiled run shows which kernels and provider did the work."""
+
+import json
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import onnxruntime as ort
+
+from edgetl.errors import EngineError, first_line
+from edgetl.runtime.engines import compute_precision, typed_options
+from edgetl.types import EngineFacts, Feeds, Options, Outputs, TensorSpec
+
+NAME = "onnxruntime"
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8"}
+COMPUTE = ("Conv", "Gemm", "MatMul")
+"""Part of the operator name of every layer that does the arithmetic (FusedConv, QLinearConv, MatMulInteger, …)."""
+
+_FAILURES = (RuntimeError, ValueError, TypeError, OSError)
+
+
+class OnnxRuntimeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`threads` 0 leaves the number to the engine."""
+
+    provider: Literal["cpu", "cuda"] = "cpu"
+    threads: int = 0
+
+
+def open_engine(path: Path, options: Options) -> "OnnxRuntimeEngine":
+    return OnnxRuntimeEngine(path, typed_options(NAME, options, OnnxRuntimeOptions))
+
+
+class OnnxRuntimeEngine:
+    """One `InferenceSession`; concurrent `run` calls are allowed."""
+
+    def __init__(self, path: Path, options: OnnxRuntimeOptions) -> None:
+        self._path, self._options = path, options
+        self._session = _open_session(path, options, _session_options(options))
+        self.inputs = [_spec(value) for value in self._session.get_inputs()]
+        self.outputs = [_spec(value) for value in self._session.get_outputs()]
+        self._names = [spec.name for spec in self.outputs]
+        self._facts: EngineFacts | None = None
+
+    @property
+    def facts(self) -> EngineFacts:
+        """Compiles the model a second time with profiling on and runs one zero sample, once."""
+        if self._facts is None:
+            events = _profile(self._path, self._options, self.inputs)
+            layers = _executed_layers(events)
+            self._facts = EngineFacts(
+                engine=NAME,
+                version=ort.__version__,
+                provider=_busiest_provider(events),
+                precision=compute_precision(layers),
+                threads=self._options.threads or ort_default_threads(),
+                layers=layers,
+            )
+        return self._facts
+
+    def run(self, feeds: Feeds) -> Outputs:
+        try:
+            values = self._session.run(self._names, dict(feeds))
+        except _FAILURES as error:
+            raise EngineError(NAME, first_line(error), hint="do the feeds match the model's inputs?") from error
+        return dict(zip(self._names, values, strict=True))
+
+    def close(self) -> None:
+        del self._session
+
+
+def ort_default_threads() -> int:
+    """ONNX Runtime uses one thread per physical core it may run on; the affinity mask is what can be known."""
+    from edgetl.machine import detect
+
+    return detect().cores
+
+
+def _session_options(options: OnnxRuntimeOptions) -> Any:
+    session = ort.SessionOptions()
+    session.intra_op_num_threads = options.threads
+    session.log_severity_level = 3
+    return session
+
+
+def _open_session(path: Path, options: OnnxRuntimeOptions, session_options: Any) -> Any:
+    """A session on exactly the provider asked for; ONNX Runtime alone would fall back to the CPU silently."""
+    wanted = PROVIDERS[options.provider]
+    if wanted not in ort.get_available_providers():
+        raise EngineError(
+            NAME,
+            f"the provider `{options.provider}` is not in this build",
+            hint="install `edgetl[onnxruntime-gpu]`",
+        )
+    try:
+        session = ort.InferenceSession(path, sess_options=session_options, providers=[wanted])
+        session.disable_fallback()
+    except _FAILURES as error:
+        raise EngineError(NAME, f"cannot open `{path}`: {first_line(error)}") from error
+    except Exception as error:
+        raise EngineError(NAME, f"cannot open `{path}`: {first_line(error)}") from error
+    active = session.get_providers()
+    if active[0] != wanted:
+        raise EngineError(NAME, f"asked for `{wanted}`, got `{active[0]}`", hint="is the driver installed?")
+    return session
+
+
+def _spec(value: Any) -> TensorSpec:
+    kinds = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(float16)": "float16"}
+    return TensorSpec(name=value.name, dtype=kinds.get(value.type, value.type), shape=tuple(value.shape))
+
+
+def _profile(path: Path, options: OnnxRuntimeOptions, inputs: list[TensorSpec]) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory(prefix="edgetl-") as folder:
+        session_options = _session_options(options)
+        session_options.enable_profiling = True
+        session_options.profile_file_prefix = str(Path(folder) / "profile")
+        session = _open_session(path, options, session_options)
+        feeds = {
+            spec.name: np.zeros([1 if isinstance(axis, str) else axis for axis in spec.shape], spec.dtype)
+            for spec in inputs
+        }
+        session.run(None, feeds)
+        events = json.loads(Path(session.end_profiling()).read_text())
+    return [event["args"] for event in events if "provider" in event.get("args", {})]
+
+
+def _executed_layers(events: list[dict[str, Any]]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for event in events:
+        if any(part in event["op_name"] for part in COMPUTE):
+            kind = next(iter(event["input_type_shape"][0]), "unknown")
+            counts[PRECISIONS.get(kind, kind)] += 1
+    return dict(counts)
+
+
+def _busiest_provider(events: list[dict[str, Any]]) -> str:
+    compute = [event["provider"] for event in events if any(part in event["op_name"] for part in COMPUTE)]
+    return Counter(compute).most_common(1)[0][0] if compute else "unknown"

@@ -1,0 +1,19 @@
+"""Whether an engine runs what the variant declares; a silent change of precision is never accepted."""
+
+from edgetl.types import EngineFacts, Precision
+
+MIN_INT8_SHARE = 0.5
+"""An int8 variant may keep sensitive layers in fp32, but at least this part of its compute layers is int8."""
+
+
+def precision_problem(declared: Precision, facts: EngineFacts) -> str | None:
+    """What is wrong with the executed precision, or None when it is as declared."""
+    allowed = {"int8", "fp32"} if declared == "int8" else {declared}
+    strange = {name: count for name, count in facts.layers.items() if name not in allowed}
+    if strange or not facts.layers:
+        found = ", ".join(f"{count} layers in {name}" for name, count in sorted(strange.items())) or "no compute layer"
+        return f"declared {declared}, but {facts.engine} runs {found}"
+    share = facts.layers.get("int8", 0) / sum(facts.layers.values())
+    if declared == "int8" and share < MIN_INT8_SHARE:
+        return f"declared int8, but {facts.engine} runs only {share:.0%} of the compute layers in int8"
+    return None

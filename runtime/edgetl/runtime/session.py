@@ -1,0 +1,180 @@
+"""A bundle's variant, opened and ready to answer; refuses to run as something else than it was declared."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, overload
+
+import msgspec
+import numpy as np
+
+from edgetl import plugins
+from edgetl.bundle import Bundle, VariantRecord, open_bundle
+from edgetl.errors import ArtefactError, ConfigError, DependencyError, EngineError, suggest
+from edgetl.files import inside, read_json
+from edgetl.runtime.engines import Engine, open_engine
+from edgetl.tasks import Classification
+from edgetl.tasks.images import Sample
+from edgetl.types import EngineFacts, Feeds, Option, Options, Outputs
+
+BATCH = 16
+"""`predict` sends a long list to the engine in pieces of this size, so that memory stays bounded."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The choice for one device: a variant and the options it was measured with (`plans/DEVICE.json`)."""
+
+    schema: str
+    variant: str
+    options: dict[str, Option] = {}
+
+
+class Session:
+    """One opened variant. Close it, or use it in a `with` block."""
+
+    def __init__(self, bundle: Bundle, variant: VariantRecord, options: Options) -> None:
+        self.bundle = bundle
+        self.variant = variant
+        self.task = bundle.manifest.task
+        self._engine: Engine | None = open_engine(
+            variant.engine, bundle.open_variant(variant), _merge(variant, options)
+        )
+        _check_tensors(bundle, self._engine, variant)
+
+    @overload
+    def predict(self, samples: Sample, *, top: int = 5, color: Literal["rgb", "bgr"] = "rgb") -> Classification: ...
+
+    @overload
+    def predict(
+        self, samples: Sequence[Sample], *, top: int = 5, color: Literal["rgb", "bgr"] = "rgb"
+    ) -> list[Classification]: ...
+
+    def predict(
+        self, samples: Sample | Sequence[Sample], *, top: int = 5, color: Literal["rgb", "bgr"] = "rgb"
+    ) -> Classification | list[Classification]:
+        """Answers for a path, encoded bytes, a PIL image or an HWC uint8 array, or for a list of them.
+
+        `color` is the channel order of array samples. Raises DataError for an image that cannot be decoded.
+        """
+        if not isinstance(samples, list | tuple):
+            return self._answer([samples], top, color)[0]  # type: ignore[list-item]
+        answers: list[Classification] = []
+        for start in range(0, len(samples), BATCH):
+            answers += self._answer(samples[start : start + BATCH], top, color)
+        return answers
+
+    def _answer(self, samples: Sequence[Sample], top: int, color: Literal["rgb", "bgr"]) -> list[Classification]:
+        return self.task.postprocess(self.infer(self.task.preprocess(samples, color=color)), top=top)
+
+    def infer(self, feeds: Feeds) -> Outputs:
+        """Arrays in, arrays out: `image` uint8 (batch, height, width, 3) → `logits`, `probabilities` (batch, labels)."""
+        return self._open().run(feeds)
+
+    @property
+    def facts(self) -> EngineFacts:
+        """What the engine says it really runs."""
+        return self._open().facts
+
+    def close(self) -> None:
+        """Frees the engine; closing twice is allowed."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _open(self) -> Engine:
+        if self._engine is None:
+            raise EngineError(self.variant.engine, "the session is closed")
+        return self._engine
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def load(
+    bundle: str | Path | Bundle,
+    *,
+    device: str | None = None,
+    variant: str | None = None,
+    engine: str | None = None,
+    options: Options | None = None,
+) -> Session:
+    """Opens one variant of a bundle.
+
+    `device` takes the variant and options of the bundle's plan for that device; `variant` or `engine` choose
+    by name; else the first variant whose engine is installed and that did not fail its check at export.
+    Raises ArtefactError, ConfigError, DependencyError or EngineError.
+    """
+    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    if device is not None:
+        plan = _plan(opened, device)
+        return Session(opened, opened.variant(variant or plan.variant), {**plan.options, **(options or {})})
+    chosen = opened.variant(variant) if variant is not None else _first_usable(opened, engine)
+    return Session(opened, chosen, options or {})
+
+
+def _merge(variant: VariantRecord, options: Options) -> dict[str, Option]:
+    """The variant's own options and the caller's; what the variant declares cannot be changed from outside."""
+    for key, value in variant.options.items():
+        if options.get(key, value) != value:
+            raise ConfigError(
+                f"variant `{variant.id}` declares `{key} = {value}`, not `{options[key]}`",
+                hint="choose a variant of the precision you want",
+            )
+    return {**options, **variant.options}
+
+
+def _plan(bundle: Bundle, device: str) -> Plan:
+    path = inside(bundle.path, f"plans/{device}.json")
+    if not path.is_file():
+        known = [plan.stem for plan in sorted(path.parent.glob("*.json"))]
+        raise ConfigError(
+            f"`{bundle.path}` has no plan for device `{device}`", hint=suggest(device, known, what="planned")
+        )
+    return read_json(path, Plan, major=1)
+
+
+def _first_usable(bundle: Bundle, engine: str | None) -> VariantRecord:
+    if engine is not None:
+        plugins.known(plugins.ENGINES, engine, "engine")
+    candidates = [v for v in bundle.manifest.variants if v.status != "failed" and engine in (None, v.engine)]
+    if not candidates:
+        raise ArtefactError(
+            f"`{bundle.path}` has no variant that passed its check" + (f" for `{engine}`" if engine else "")
+        )
+    for variant in candidates:
+        if variant.engine in plugins.ENGINES and not plugins.missing(plugins.ENGINES[variant.engine]):
+            return variant
+    extras = sorted({plugins.ENGINES[v.engine].extra for v in candidates if v.engine in plugins.ENGINES})
+    raise DependencyError(
+        f"no engine of `{bundle.path}` is installed",
+        hint="install `" + "` or `".join(extras) + "`" if extras else None,
+    )
+
+
+def _check_tensors(bundle: Bundle, engine: Engine, variant: VariantRecord) -> None:
+    """The opened model must have the inputs and outputs the manifest promises."""
+    for promised, found in (
+        (bundle.manifest.inputs, engine.inputs),
+        (bundle.manifest.outputs, engine.outputs),
+    ):
+        wanted = {(spec.name, spec.dtype, spec.shape[1:]) for spec in promised}
+        have = {(spec.name, spec.dtype, spec.shape[1:]) for spec in found}
+        if not wanted <= have:
+            engine.close()
+            name = sorted(str(spec) for spec in wanted - have)[0]
+            raise ArtefactError(f"variant `{variant.id}` lacks the tensor {name}", hint="export the bundle again")
+
+
+def sample_feeds(bundle: Bundle, count: int) -> Feeds:
+    """`count` input samples: the golden set, repeated as needed, or seeded noise when none travels."""
+    spec = bundle.manifest.inputs[0]
+    shape = tuple(int(axis) for axis in spec.shape[1:])
+    if bundle.manifest.golden.kind == "none":
+        return {spec.name: np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)}
+    samples = bundle.arrays("golden/samples.npz")[spec.name]
+    return {spec.name: samples[np.arange(count) % len(samples)]}
