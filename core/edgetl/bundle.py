@@ -121,7 +121,8 @@ class Bundle:
 
     def open_variant(self, variant: VariantRecord) -> Path:
         """Verifies every file of `variant` and returns the one the engine opens."""
-        return [self.file(relative) for relative in variant.files][0]
+        paths = [self.file(relative) for relative in variant.files]
+        return paths[0]
 
     def arrays(self, relative: str) -> dict[str, Array]:
         """The arrays of a listed .npz; nothing is unpickled. Raises ArtefactError."""

@@ -57,16 +57,18 @@ def finetune(
     out: Annotated[Path, typer.Option("-o", "--out", help="The run folder to write.")],
     backbone: Annotated[str, typer.Option(help="The architecture.")] = "mobilenet_v2",
     weights: Annotated[str, typer.Option(help="A .safetensors or .pth file, a run, `default` or `none`.")] = "default",
-    strategy: Annotated[str, typer.Option(help="feature-extraction, from-scratch or none.")] = "feature-extraction",
+    strategy: Annotated[
+        str, typer.Option(help="feature-extraction, fine-tune, from-scratch or none.")
+    ] = "feature-extraction",
     labels: Annotated[Optional[Path], typer.Option(help="For `--strategy none`: one label a line.")] = None,  # noqa: UP045
     size: Annotated[int | None, typer.Option(help="Input side in pixels; default: the weights' own.")] = None,
     seed: Annotated[int, typer.Option(help="Draws splits, folds and batches.")] = 0,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data (from-scratch).")] = 30,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a step (from-scratch).")] = 32,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data (fine-tune, from-scratch).")] = 30,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a step (fine-tune, from-scratch).")] = 32,
     learning_rate: Annotated[
-        float, typer.Option(min=0.0, help="Peak of the one-cycle schedule (from-scratch).")
+        float, typer.Option(min=0.0, help="Peak of the one-cycle schedule (fine-tune, from-scratch).")
     ] = 3e-3,
-    augment: Annotated[str, typer.Option(help="crop-flip, shift or none (from-scratch).")] = "crop-flip",
+    augment: Annotated[str, typer.Option(help="crop-flip, shift or none (fine-tune, from-scratch).")] = "crop-flip",
     skip_bad_images: Annotated[bool, typer.Option("--skip-bad-images", help="Leave undecodable images out.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,

@@ -52,7 +52,7 @@ def check_table(report: Values) -> RenderableType:
 
 
 def _reason(reason: Values) -> str:
-    return reason["text"] + (f" — {reason['cause']}" if reason["cause"] else "")
+    return f"{reason['text']} — {reason['cause']}" if reason["cause"] else str(reason["text"])
 
 
 def _check_cells(variant: Values) -> list[str]:
@@ -173,7 +173,7 @@ def demo_view(result: Values) -> RenderableType:
         "digits 5–9 from 20 images a class: ",
         (f"{result['transfer_top1']:.1%}", "bold green"),
         f" with the network pretrained on digits 0–4, {result['scratch_top1']:.1%} from scratch ",
-        f"({gain:+.1f} points, {result['samples']} validation images)",
+        f"({gain:+.1f} points, {result['epochs']} epochs each, {result['samples']} validation images)",
     )
     places = [("bundle", result["bundle"]), ("report", result["report"])]
     return Group(

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+import PIL
 from PIL import Image, ImageOps, features
 
 from edgetl.errors import DataError, first_line
@@ -50,7 +51,7 @@ class ImageInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 def decoder_version() -> str:
     """Pillow and the JPEG library behind it: two machines with the same string decode alike."""
-    return f"Pillow {Image.__version__}, libjpeg {features.version('jpg') or 'none'}"
+    return f"Pillow {PIL.__version__}, libjpeg {features.version('jpg') or 'none'}"
 
 
 def prepare(sample: Sample, spec: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb") -> Pixels:

@@ -66,13 +66,13 @@ def _gain_db(logits: Array, reference: Array, expected: Array) -> float | None:
     other = np.sum((logits.astype(np.float64) - expected) ** 2, axis=1)
     if not (np.isfinite(error).all() and np.isfinite(other).all()) or error.sum() == 0:
         return None
-    gain = 10 * math.log10(error.sum() / max(other.sum(), 1e-30))
+    gain = 10 * math.log10(float(error.sum()) / max(float(other.sum()), 1e-30))
     return gain if gain >= MIN_GAIN_DB and _sign_test(int(np.sum(other < error)), len(error)) < MAX_P else None
 
 
 def _sign_test(wins: int, samples: int) -> float:
     """One-sided probability of at least `wins` heads in `samples` fair tosses."""
-    return sum(math.comb(samples, k) for k in range(wins, samples + 1)) / 2**samples
+    return float(sum(math.comb(samples, k) for k in range(wins, samples + 1)) / 2**samples)
 
 
 def _exchanged_outputs(logits: Array, reference: Array, labels: tuple[str, ...]) -> str | None:

@@ -88,7 +88,8 @@ def recipe(backbone: Backbone, *, newest: bool = False, size: int | None = None)
 
 def head_name(model: nn.Module) -> str:
     """Dotted name of the last Linear layer, the classifier proper."""
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
+    linear: list[str] = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return linear[-1]
 
 
 def head_of(model: nn.Module) -> nn.Linear:

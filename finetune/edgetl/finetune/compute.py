@@ -58,4 +58,4 @@ def gmacs(model: nn.Module, height: int, width: int) -> float:
     """10⁹ multiply-accumulates of one image, counted by torch."""
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model(torch.zeros(1, 3, height, width))
-    return counter.get_total_flops() / 2e9
+    return float(counter.get_total_flops()) / 2e9

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
 
 import msgspec
 import numpy as np
@@ -93,8 +92,9 @@ def _scan(root: Path) -> list[tuple[str, Split, str]]:
     splits = {name: split for name, split in SPLITS.items() if name in folders}
     if splits and "train" not in splits.values():
         raise DataError(f"`{root}` has no folder `train`", hint=f"it has {', '.join(sorted(folders))}")
+    whole: dict[str, Split] = {"": "train"}
     found = []
-    for name, split in splits.items() if splits else {"": cast(Split, "train")}.items():
+    for name, split in splits.items() if splits else whole.items():
         for folder in sorted(path for path in (root / name).iterdir() if path.is_dir() and path.name[0] != "."):
             images = [path for path in sorted(folder.rglob("*")) if _is_image(path)]
             if not images:

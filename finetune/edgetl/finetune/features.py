@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -121,4 +120,4 @@ def _write_store(store: Path, known: dict[str, Features]) -> None:
     hashes = np.array(list(known), dtype="S64")
     features = np.stack(list(known.values()))
     write_via(store, lambda stream: np.savez(stream, sha256=hashes, features=features))
-    os.chmod(store, 0o600)
+    store.chmod(0o600)

@@ -19,6 +19,9 @@ INPUT = "image"
 class DeployedModel(nn.Module):
     """A model as it ships: (batch, height, width, 3) uint8 RGB → logits and probabilities, (batch, labels) float32."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, model: nn.Module, pixels: Normalisation, temperature: float = 1.0) -> None:
         super().__init__()
         self.model = model

@@ -49,6 +49,7 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
 def train(
     model: nn.Module,
     pixels: Pixels,
+    rows: Array,
     truths: Array,
     task: Task,
     config: LoopConfig,
@@ -56,7 +57,9 @@ def train(
     seed: int,
     track: Track,
 ) -> list[Epoch]:
-    """Trains `model` in place on `pixels` (samples, height, width, 3); the last epoch's weights stay.
+    """Trains `model` in place on the `rows` of `pixels` (samples, height, width, 3); the last epoch's weights stay.
+
+    `truths` are the label indices of these rows.
 
     No epoch is picked by its score, so nothing of the data is spent on choosing.
     Raises ConfigError when the loss is not finite.
@@ -74,7 +77,7 @@ def train(
         began, total, right, seen = time.perf_counter(), 0.0, 0, 0
         for step, batch in enumerate(_shuffled(len(truths), config.batch_size, seed + epoch)):
             target = torch.from_numpy(truths[batch])
-            logits = model(deployed.normalise(augment(torch.from_numpy(pixels[batch]))))
+            logits = model(deployed.normalise(augment(torch.from_numpy(pixels[rows[batch]]))))
             loss = loss_function(logits, target)
             if not torch.isfinite(loss):
                 raise ConfigError(
@@ -93,7 +96,7 @@ def train(
                 epoch=epoch,
                 loss=total / seen,
                 train_top1=right / seen,
-                learning_rate=schedule.get_last_lr()[0],
+                learning_rate=float(schedule.get_last_lr()[0]),
                 seconds=time.perf_counter() - began,
             )
         )

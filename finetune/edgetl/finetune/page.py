@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jinja2
 import msgspec
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from edgetl.files import write_bytes
@@ -37,7 +38,9 @@ svg { max-width: 100%; height: auto } figure { margin: 1rem 0 }
 {% for section in sections %}<section><h2>{{ section.title }}</h2>
 {% if section.text %}<p>{{ section.text }}</p>{% endif %}
 {% if section.rows %}<div class="table"><table>
-{% if section.header %}<thead><tr>{% for cell in section.header %}<th scope="col">{{ cell }}</th>{% endfor %}</tr></thead>{% endif %}
+{% if section.header %}<thead><tr>
+{% for cell in section.header %}<th scope="col">{{ cell }}</th>{% endfor %}
+</tr></thead>{% endif %}
 <tbody>{% for row in section.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>{% endif %}
 {% if section.plot %}<figure role="img" aria-label="{{ section.alt }}">{{ svg(section.plot) }}</figure>{% endif %}
@@ -56,8 +59,8 @@ def write_page(path: Path, title: str, summary: str, sections: Sequence[Section]
     write_bytes(path, page.encode())
 
 
-def _svg(figure: Figure) -> jinja2.utils.markupsafe.Markup:
+def _svg(figure: Figure) -> Markup:
     stream = io.StringIO()
     figure.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     text = stream.getvalue()
-    return jinja2.utils.markupsafe.Markup(text[text.index("<svg") :])
+    return Markup(text[text.index("<svg") :])

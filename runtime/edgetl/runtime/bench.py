@@ -5,7 +5,7 @@ Reference: Reddi et al., "MLPerf Inference Benchmark", ISCA 2020.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -90,7 +90,7 @@ def offline(session: Session, options: BenchOptions) -> Offline:
     return Offline(per_second=batch * len(seconds) / sum(seconds), samples=batch * len(seconds), batch=batch)
 
 
-def _timed(session: Session, queries: list[Feeds], options: BenchOptions) -> Iterator[float]:
+def _timed(session: Session, queries: Sequence[Feeds], options: BenchOptions) -> Iterator[float]:
     """Seconds of each query, the warm-up left out."""
     for i in range(options.warmup_queries):
         session.infer(queries[i % len(queries)])

@@ -41,7 +41,7 @@ class Session:
         )
         _check_tensors(bundle, self._engine, variant)
 
-    @overload
+    @overload  # type: ignore[overload-overlap]  # a str is a sequence of str; it counts as one path
     def predict(self, samples: Sample, *, top: int = 5, color: Literal["rgb", "bgr"] = "rgb") -> Classification: ...
 
     @overload
@@ -67,7 +67,7 @@ class Session:
         return self.task.postprocess(self.infer(self.task.preprocess(samples, color=color)), top=top)
 
     def infer(self, feeds: Feeds) -> Outputs:
-        """Arrays in, arrays out: `image` uint8 (batch, height, width, 3) → `logits`, `probabilities` (batch, labels)."""
+        """Arrays in, arrays out: `image` uint8 (batch, height, width, 3) → `logits`, `probabilities`."""
         return self._open().run(feeds)
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import openvino as ov
+from openvino.passes import ConstantFolding, Manager
 
 from edgetl.export.targets import Calibration
 from edgetl.types import Option, Precision
@@ -33,6 +34,7 @@ logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says t
 with _without_telemetry():
     import nncf
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
 
 def options(precision: Precision) -> dict[str, Option]:
@@ -42,6 +44,11 @@ def options(precision: Precision) -> dict[str, Option]:
 
 def convert(source: Path, folder: Path, precision: Precision, calibration: Calibration) -> tuple[str, ...]:
     model = ov.Core().read_model(source)
+    # the weights of depthwise convolutions come behind a reshape; unless it is folded before NNCF looks, they
+    # stay fake-quantised in the file and run in fp32
+    folding = Manager()
+    folding.register_pass(ConstantFolding())
+    folding.run_passes(model)
     if precision == "int8":
         model = _quantize(model, calibration)
     # the default would store the weights of an fp32 model in fp16
@@ -52,7 +59,11 @@ def convert(source: Path, folder: Path, precision: Precision, calibration: Calib
 def _quantize(model: ov.Model, calibration: Calibration) -> ov.Model:
     samples = [calibration.pixels[i : i + 1] for i in range(len(calibration.pixels))]
     advanced = AdvancedQuantizationParameters(
-        weights_quantization_params=QuantizationParameters(per_channel=False) if calibration.per_tensor else None
+        # one scale for each activation tensor: 20 → 21 dB on MobileNetV2 against NNCF's one per depthwise channel
+        activations_quantization_params=QuantizationParameters(per_channel=False),
+        # the full range: NNCF's own mean of per-sample ranges clips, 16 dB against 28 on a small network
+        activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+        weights_quantization_params=QuantizationParameters(per_channel=False) if calibration.per_tensor else None,
     )
     nncf.set_log_level(logging.ERROR)
     # its own progress bars go to stdout, where data belongs
