@@ -41,8 +41,10 @@ class Session:
         )
         _check_tensors(bundle, self._engine, variant)
 
-    @overload  # type: ignore[overload-overlap]  # a str is a sequence of str; it counts as one path
-    def predict(self, samples: Sample, *, top: int = 5, color: Literal["rgb", "bgr"] = "rgb") -> Classification: ...
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a str is also a sequence of str; it counts as one path
+        self, samples: Sample, *, top: int = 5, color: Literal["rgb", "bgr"] = "rgb"
+    ) -> Classification: ...
 
     @overload
     def predict(
