@@ -13,7 +13,7 @@ from edgetl.devices.profile import Profile, Tolerance, differences
 from edgetl.devices.verdict import Interval, Latency, Metric, Reason, Report, VariantReport, worst
 from edgetl.errors import EngineError
 from edgetl.machine import detect
-from edgetl.runtime import Session, load
+from edgetl.runtime import Session
 from edgetl.runtime.bench import BenchOptions, single_stream
 from edgetl.runtime.precision import precision_problem
 from edgetl.types import Array, Track, silent
@@ -90,7 +90,8 @@ def _judge(
 ) -> VariantReport:
     """Opens one variant and asks every layer."""
     try:
-        with load(bundle, variant=variant.id, options=profile.options(variant.engine)) as session:
+        # not load(): an executed precision other than the declared one is to be judged, with all its numbers
+        with Session(bundle, variant, profile.options(variant.engine) or {}) as session:
             report = _judge_answers(session, profile, golden)
             timing = single_stream(session, latency) if latency else None
     except EngineError as error:

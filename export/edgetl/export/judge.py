@@ -14,7 +14,7 @@ from edgetl.export.source import Source
 from edgetl.files import write_via
 from edgetl.finetune.batches import batches
 from edgetl.finetune.graph import torch_predictor
-from edgetl.runtime import Session, load
+from edgetl.runtime import Session
 from edgetl.tasks.loading import prepare_files
 from edgetl.types import Array, Track
 
@@ -46,7 +46,7 @@ def _open_all(bundle: Bundle, profile: Profile) -> dict[str, Session]:
     sessions = {}
     for variant in bundle.manifest.variants:
         try:
-            sessions[variant.id] = load(bundle, variant=variant.id, options=profile.options(variant.engine))
+            sessions[variant.id] = Session(bundle, variant, profile.options(variant.engine) or {})
         except EngineError:
             continue  # check() opens it again and reports the failure
     return sessions

@@ -13,6 +13,7 @@ from edgetl.bundle import Bundle, VariantRecord, open_bundle
 from edgetl.errors import ArtefactError, ConfigError, DependencyError, EngineError, suggest
 from edgetl.files import inside, read_json
 from edgetl.runtime.engines import Engine, open_engine
+from edgetl.runtime.precision import precision_problem
 from edgetl.tasks import Classification
 from edgetl.tasks.images import Sample
 from edgetl.types import EngineFacts, Feeds, Option, Options, Outputs
@@ -30,7 +31,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Session:
-    """One opened variant. Close it, or use it in a `with` block."""
+    """One opened variant, as `load` gives it. Close it, or use it in a `with` block."""
 
     def __init__(self, bundle: Bundle, variant: VariantRecord, options: Options) -> None:
         self.bundle = bundle
@@ -109,14 +110,20 @@ def load(
 
     `device` takes the variant and options of the bundle's plan for that device; `variant` or `engine` choose
     by name; else the first variant whose engine is installed and that did not fail its check at export.
+    What the engine really runs must be the precision the variant declares.
     Raises ArtefactError, ConfigError, DependencyError or EngineError.
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     if device is not None:
         plan = _plan(opened, device)
-        return Session(opened, opened.variant(variant or plan.variant), {**plan.options, **(options or {})})
-    chosen = opened.variant(variant) if variant is not None else _first_usable(opened, engine)
-    return Session(opened, chosen, options or {})
+        chosen, options = opened.variant(variant or plan.variant), {**plan.options, **(options or {})}
+    else:
+        chosen = opened.variant(variant) if variant is not None else _first_usable(opened, engine)
+    session = Session(opened, chosen, options or {})
+    if problem := precision_problem(chosen.precision, session.facts):
+        session.close()
+        raise EngineError(chosen.engine, problem, hint="an engine's option or the file differs from the export")
+    return session
 
 
 def _merge(variant: VariantRecord, options: Options) -> dict[str, Option]:

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime as ort
 
 from edgetl.errors import EngineError, first_line
+from edgetl.machine import detect
 from edgetl.runtime.engines import compute_precision, typed_options
 from edgetl.types import EngineFacts, Feeds, Options, Outputs, TensorSpec
 
@@ -47,7 +48,10 @@ class OnnxRuntimeEngine:
 
     @property
     def facts(self) -> EngineFacts:
-        """Compiles the model a second time with profiling on and runs one zero sample, once."""
+        """Compiles the model a second time with profiling on and runs one zero sample, once.
+
+        `threads` 0 means one for each core this process may use, which is what ONNX Runtime starts.
+        """
         if self._facts is None:
             events = _profile(self._path, self._options, self.inputs)
             layers = _executed_layers(events)
@@ -56,7 +60,7 @@ class OnnxRuntimeEngine:
                 version=ort.__version__,
                 provider=_busiest_provider(events),
                 precision=compute_precision(layers),
-                threads=self._options.threads or ort_default_threads(),
+                threads=self._options.threads or detect().cores,
                 layers=layers,
             )
         return self._facts
@@ -70,13 +74,6 @@ class OnnxRuntimeEngine:
 
     def close(self) -> None:
         del self._session
-
-
-def ort_default_threads() -> int:
-    """ONNX Runtime uses one thread per physical core it may run on; the affinity mask is what can be known."""
-    from edgetl.machine import detect
-
-    return detect().cores
 
 
 def _session_options(options: OnnxRuntimeOptions) -> Any:

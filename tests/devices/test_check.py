@@ -1,0 +1,174 @@
+"""`check` on clean, planted, quantised-to-death and foreign-hardware bundles."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgetl.bundle import Manifest, open_bundle
+from edgetl.devices.check import check
+from edgetl.devices.profile import Profile, host_profile, load_profile
+from edgetl.devices.verdict import Report, VariantReport
+from edgetl.export.stage import ExportConfig, export
+from edgetl.finetune.backbones import get_backbone
+from edgetl.finetune.weights import build_model, read_weights, save_weights
+from edgetl.run import open_run
+from edgetl.runtime.bench import BenchOptions
+from tests.conftest import Cli
+from tests.planting import FAULTS, mean_and_std_of_imagenet, plant, rehash
+
+QUICK = BenchOptions(min_seconds=0.0, min_queries=5, warmup_queries=1)
+
+
+def judge(folder: Path, *variants: str, profile: Profile | None = None) -> Report:
+    return check(open_bundle(folder), profile or host_profile(), variants=variants or None, latency=None)
+
+
+def layers(report: VariantReport, verdict: str = "fail") -> set[str]:
+    return {reason.layer for reason in report.reasons if reason.verdict == verdict}
+
+
+def test_a_clean_bundle_never_fails(bundle: Path) -> None:
+    report = judge(bundle)
+    assert report.verdict in ("pass", "undecided")
+    assert [variant.verdict for variant in report.variants if variant.id.endswith("fp32")] == ["pass", "pass"]
+    for variant in report.variants:
+        assert variant.facts is not None and variant.id == f"{variant.facts.engine}-{variant.facts.precision}"
+        assert variant.samples == 90
+
+
+def test_latency_and_size_are_measured(bundle: Path) -> None:
+    variant = check(open_bundle(bundle), host_profile(), variants=["openvino-int8"], latency=QUICK).variants[0]
+    assert variant.latency_ms is not None and variant.latency_ms.p50 > 0
+    assert variant.latency_ms.p99 is None, "five queries do not know their 99th percentile"
+    assert variant.size_bytes == sum((bundle / "openvino-int8" / n).stat().st_size for n in ("model.xml", "model.bin"))
+
+
+@pytest.mark.parametrize("variant", ["onnxruntime-fp32", "openvino-int8"])
+@pytest.mark.parametrize("fault", list(FAULTS))
+def test_a_planted_fault_fails_and_is_named(own_bundle: Path, variant: str, fault: str) -> None:
+    edit, cause = FAULTS[fault]
+    if fault == "mean/std of 0.5":
+        # that is what this network was trained with; the other common normalisation is the wrong one here
+        edit, cause = mean_and_std_of_imagenet, "mean and std of ImageNet"
+    plant(own_bundle, variant, edit, open_bundle(own_bundle).arrays("golden/samples.npz")["image"][:40])
+    report = judge(own_bundle, variant)
+    assert report.verdict == "fail"
+    assert layers(report.variants[0]) == {"numerics"}
+    named = [reason.cause for reason in report.variants[0].reasons if reason.cause]
+    assert named and named[0].startswith(cause)
+
+
+def test_weights_quantised_per_tensor_are_refused(own_run: Path, tmp_path: Path, cli: Cli) -> None:
+    """One huge weight that meets only zeros changes nothing in fp32, and takes the whole tensor's range."""
+    _plant_hostile_scale(own_run)
+    good = cli("export", own_run, "-o", tmp_path / "good", "--variants", "onnxruntime-fp32,onnxruntime-int8")
+    assert good.exit_code == 0, good.stderr
+    bad = cli("export", own_run, "-o", tmp_path / "bad", "--variants", "onnxruntime-int8", "--per-tensor")
+    assert bad.exit_code == 7, "the user named a variant that fails its check"
+    assert cli("check", tmp_path / "good").exit_code == 0
+    refused = cli("check", tmp_path / "bad")
+    assert refused.exit_code == 7
+    assert "SQNR" in refused.stdout
+
+
+def _plant_hostile_scale(run: Path) -> None:
+    record, task, _ = open_run(run)
+    backbone = get_backbone(record.backbone)
+    model, _ = build_model(backbone, read_weights(backbone, str(run)).state, len(task.labels), seed=0)
+    state = model.state_dict()
+    state["stages.1.body.1.weight"][0], state["stages.1.body.1.bias"][0] = 0.0, -1.0
+    state["stages.1.body.3.weight"][0, 0] = 300.0
+    model.load_state_dict(state)
+    digest = save_weights(run / "weights.safetensors", model, task, "test")
+    edited = msgspec.structs.replace(record, weights_sha256=digest)
+    (run / "run.json").write_bytes(msgspec.json.encode(edited))
+
+
+def test_bf16_where_fp32_was_declared_fails_in_the_precision_layer(own_bundle: Path) -> None:
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this processor has no bf16, so the engine cannot slip into it")
+    _declare_options(own_bundle, "openvino-fp32", {"inference_precision": "fast"})
+    variant = judge(own_bundle, "openvino-fp32").variants[0]
+    assert "precision" in layers(variant)
+    assert any("bf16" in reason.text for reason in variant.reasons)
+
+
+def _declare_options(folder: Path, variant: str, options: dict[str, str | int | float | bool]) -> None:
+    def change(manifest: Manifest) -> Manifest:
+        variants = tuple(
+            msgspec.structs.replace(v, options=options) if v.id == variant else v for v in manifest.variants
+        )
+        return msgspec.structs.replace(manifest, variants=variants)
+
+    rehash(folder, change)
+
+
+def test_a_provider_that_is_not_there_fails_instead_of_falling_back(bundle: Path) -> None:
+    profile = host_profile()
+    engines = tuple(
+        msgspec.structs.replace(choice, options={"provider": "cuda"}) if choice.name == "onnxruntime" else choice
+        for choice in profile.engines
+    )
+    report = judge(bundle, "onnxruntime-fp32", profile=msgspec.structs.replace(profile, engines=engines))
+    assert report.verdict == "fail"
+    assert layers(report.variants[0]) == {"engine"}
+
+
+def test_a_stale_model_of_another_training_fails(own_bundle: Path, bundle: Path) -> None:
+    def disturb(model: object) -> None:
+        from onnx import numpy_helper
+
+        last = next(item for item in model.graph.initializer if item.name.endswith("head.weight"))  # type: ignore[attr-defined]
+        values = np.random.default_rng(0).normal(0, 0.3, numpy_helper.to_array(last).shape).astype(np.float32)
+        last.CopyFrom(numpy_helper.from_array(values, last.name))
+
+    plant(own_bundle, "openvino-fp32", disturb, np.zeros((1, 32, 32, 3), np.uint8))
+    assert judge(own_bundle, "openvino-fp32").verdict == "fail"
+
+
+def test_another_decoder_or_resize_is_found_in_the_input_layer(own_bundle: Path) -> None:
+    def change(manifest: Manifest) -> Manifest:
+        geometry = msgspec.structs.replace(manifest.task.input, mode="squash")
+        return msgspec.structs.replace(manifest, task=msgspec.structs.replace(manifest.task, input=geometry))
+
+    rehash(own_bundle, change)
+    variant = judge(own_bundle, "onnxruntime-fp32").variants[0]
+    assert layers(variant) == {"input"}
+    assert any(reason.cause == "bilinear crop for bilinear squash" for reason in variant.reasons)
+
+
+def test_foreign_hardware_is_skipped_and_nothing_judged_exits_3(bundle: Path, cli: Cli) -> None:
+    report = judge(bundle, profile=load_profile("jetson-orin-nano"))
+    assert {variant.verdict for variant in report.variants} == {"skipped"} and report.verdict == "skipped"
+    result = cli("check", bundle, "--device", "raspberry-pi-5")
+    assert result.exit_code == 3
+    assert "nothing was judged" in result.stderr
+
+
+def test_without_a_golden_set_the_verdict_is_undecided(run: Path, tmp_path: Path, cli: Cli) -> None:
+    folder = tmp_path / "blind"
+    export(run, folder, ExportConfig(golden="none", variants=("onnxruntime-fp32",)))
+    assert not (folder / "golden").exists()
+    assert cli("check", folder).exit_code == 0
+    assert cli("check", folder, "--strict").exit_code == 8
+
+
+def test_a_synthetic_golden_set_carries_no_image_of_the_user_and_still_decides(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "synthetic"
+    export(run, folder, ExportConfig(golden="synthetic", variants=("onnxruntime-fp32", "openvino-int8")))
+    assert "labels" not in open_bundle(folder).arrays("golden/samples.npz")
+    report = judge(folder)
+    assert report.variants[0].verdict == "pass"
+    assert report.variants[1].metric is not None, "the accuracy measured at export is inherited"
+
+
+def test_answers_unlike_the_export_machines_are_judged_on_the_golden_samples(own_bundle: Path) -> None:
+    own = own_bundle / "openvino-int8" / "golden.npz"
+    logits = np.load(own)["logits"]
+    np.savez_compressed(own, logits=logits + np.random.default_rng(0).normal(0, 1, logits.shape))
+    rehash(own_bundle)
+    variant = judge(own_bundle, "openvino-int8").variants[0]
+    assert any("differ from the export machine's" in reason.text for reason in variant.reasons)
