@@ -1,6 +1,6 @@
 """Four faults planted in every variant of a bundle: does `check` say no and name the cause?
 
-    python -m benchmarks.planted_faults bundles/hymenoptera DATA/hymenoptera
+python -m benchmarks.planted_faults bundles/hymenoptera DATA/hymenoptera
 """
 
 import shutil

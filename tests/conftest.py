@@ -65,7 +65,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "stripes"
     config = FinetuneConfig(
-        data=str(dataset), backbone="residual_cnn", strategy="from-scratch", loop=LoopConfig(epochs=4, augment="none")
+        data=str(dataset), backbone="residual_cnn", strategy="from-scratch", loop=LoopConfig(epochs=10, augment="none")
     )
     finetune(config, folder)
     return folder

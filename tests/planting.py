@@ -108,4 +108,3 @@ def _gather_first(model: onnx.ModelProto, *, axis: int, order: list[int]) -> Non
                 node.input[i] = "planted_image"
     gather = helper.make_node("Gather", ["image", "planted_order"], ["planted_image"], name="planted", axis=axis)
     model.graph.node.insert(0, gather)
-

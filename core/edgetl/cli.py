@@ -10,6 +10,7 @@ import typer
 from edgetl import console, show
 from edgetl.console import reports_errors, say, track
 from edgetl.errors import ArtefactError, ConfigError, DependencyError
+from edgetl.files import configured
 from edgetl.plugins import require
 
 app = typer.Typer(
@@ -61,8 +62,10 @@ def finetune(
         str, typer.Option(help="feature-extraction, fine-tune, from-scratch or none.")
     ] = "feature-extraction",
     labels: Annotated[Optional[Path], typer.Option(help="For `--strategy none`: one label a line.")] = None,  # noqa: UP045
-    size: Annotated[int | None, typer.Option(help="Input side in pixels; default: the weights' own.")] = None,
-    seed: Annotated[int, typer.Option(help="Draws splits, folds and batches.")] = 0,
+    size: Annotated[
+        int | None, typer.Option(min=8, max=4096, help="Input side in pixels; default: the weights' own.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Draws splits, folds and batches.")] = 0,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data (fine-tune, from-scratch).")] = 30,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step (fine-tune, from-scratch).")] = 32,
     learning_rate: Annotated[
@@ -89,7 +92,7 @@ def finetune(
     from edgetl.finetune.loop import LoopConfig
     from edgetl.finetune.stage import FinetuneConfig, finetune
 
-    loop = msgspec.convert(
+    loop = configured(
         {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "augment": augment},
         LoopConfig,
     )
@@ -118,7 +121,7 @@ def export(
     golden: Annotated[str, typer.Option(help="Which images travel: validation, synthetic or none.")] = "validation",
     calibration_samples: Annotated[int, typer.Option(min=1, help="Training images for quantisation.")] = 128,
     per_tensor: Annotated[bool, typer.Option("--per-tensor", help="One weight scale a tensor, not a channel.")] = False,
-    seed: Annotated[int, typer.Option(help="Draws the calibration and golden images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Draws the calibration and golden images.")] = 0,
     data: Annotated[Optional[Path], typer.Option(help="The data folder, if it moved since the run.")] = None,  # noqa: UP045
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -128,7 +131,7 @@ def export(
     from edgetl.export.stage import ExportConfig, export
 
     named = _names(variants)
-    config = msgspec.convert(
+    config = configured(
         {
             "variants": named, "golden": golden, "calibration_samples": calibration_samples,
             "per_tensor": per_tensor, "seed": seed, "data": str(data) if data else None,

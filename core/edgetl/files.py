@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -86,6 +86,24 @@ def check_schema(document: Any, path: Path, major: int) -> None:
             f"`{path}` has schema `{schema}`, this edgetl reads up to `{major}.x`",
             hint="install a newer edgetl",
         )
+
+
+def configured(values: Mapping[str, object], kind: type[S]) -> S:
+    """Plain values as the struct `kind`; a value it refuses is a ConfigError that names the option."""
+    try:
+        return msgspec.convert(dict(values), kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            first_line(error), hint=unknown_key_hint(str(error), kind) or _choices(str(error), kind)
+        ) from error
+
+
+def _choices(message: str, kind: type[Any]) -> str | None:
+    """For a refused word: the words its field takes."""
+    found = re.search(r"at `\$\.(\w+)`", message)
+    taken = [field.type for field in msgspec.structs.fields(kind) if found and field.encode_name == found.group(1)]
+    words = [str(word) for word in getattr(taken[0], "__args__", ())] if taken else []
+    return f"it takes {', '.join(words)}" if words and "enum" in message else None
 
 
 def read_toml(path: Path, kind: type[S]) -> S:

@@ -49,7 +49,14 @@ def known(table: dict[str, Plugin], name: str, what: str) -> Plugin:
 
 def missing(plugin: Plugin) -> list[str]:
     """The libraries of `plugin` that are not installed."""
-    return [name for name in plugin.needs if importlib.util.find_spec(name) is None]
+    return [name for name in plugin.needs if not _installed(name)]
+
+
+def _installed(library: str) -> bool:
+    try:
+        return importlib.util.find_spec(library) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def load(table: dict[str, Plugin], name: str, what: str) -> ModuleType:
@@ -68,7 +75,7 @@ def load(table: dict[str, Plugin], name: str, what: str) -> ModuleType:
 
 def require(extra: str, *libraries: str) -> None:
     """Refuses to go on without `libraries`, naming the extra that brings them."""
-    absent = [name for name in libraries if importlib.util.find_spec(name) is None]
+    absent = [name for name in libraries if not _installed(name)]
     if absent:
         raise DependencyError(
             f"this command needs `{'`, `'.join(absent)}`, which is not installed",

@@ -5,6 +5,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from tests.conftest import Cli
+from tests.planting import FAULTS, mean_and_std_of_imagenet, plant, rehash
 
 from edgetl.bundle import Manifest, open_bundle
 from edgetl.devices.check import check
@@ -15,8 +17,6 @@ from edgetl.finetune.backbones import get_backbone
 from edgetl.finetune.weights import build_model, read_weights, save_weights
 from edgetl.run import open_run
 from edgetl.runtime.bench import BenchOptions
-from tests.conftest import Cli
-from tests.planting import FAULTS, mean_and_std_of_imagenet, plant, rehash
 
 QUICK = BenchOptions(min_seconds=0.0, min_queries=5, warmup_queries=1)
 

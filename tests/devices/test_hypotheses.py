@@ -52,7 +52,10 @@ def test_answers_that_are_not_finite_have_no_cause_but_do_not_crash() -> None:
 
 @pytest.mark.parametrize(
     ("mode", "interpolation", "cause"),
-    [("crop", "nearest", "nearest crop for bilinear crop"), ("squash", "bilinear", "bilinear squash for bilinear crop")],
+    [
+        ("crop", "nearest", "nearest crop for bilinear crop"),
+        ("squash", "bilinear", "bilinear squash for bilinear crop"),
+    ],
 )
 def test_the_other_preparation_is_named(tmp_path: object, mode: str, interpolation: str, cause: str) -> None:
     import io

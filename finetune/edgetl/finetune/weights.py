@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.error import URLError
@@ -75,7 +76,9 @@ def _from_safetensors(path: Path) -> Weights:
 
 def _read_pth(path: Path) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about pickle protocols; what matters is refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise ArtefactError(
             f"`{path}` holds more or less than plain tensors: {first_line(error)}",

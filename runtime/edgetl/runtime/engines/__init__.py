@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
-import msgspec
-
 from edgetl import plugins
-from edgetl.errors import ConfigError, first_line
-from edgetl.files import unknown_key_hint
+from edgetl.errors import ConfigError
+from edgetl.files import configured
 from edgetl.types import EngineFacts, Feeds, Options, Outputs, TensorSpec
 
 S = TypeVar("S")
@@ -41,11 +39,9 @@ def open_engine(engine: str, path: Path, options: Options) -> Engine:
 def typed_options(engine: str, options: Options, kind: type[S]) -> S:
     """Plain options as the engine's own struct; an unknown key or a wrong type is a ConfigError."""
     try:
-        return msgspec.convert(dict(options), kind)
-    except msgspec.ValidationError as error:
-        raise ConfigError(
-            f"options of `{engine}`: {first_line(error)}", hint=unknown_key_hint(str(error), kind)
-        ) from error
+        return configured(options, kind)
+    except ConfigError as error:
+        raise ConfigError(f"options of `{engine}`: {error.message}", hint=error.hint) from error
 
 
 def compute_precision(layers: dict[str, int]) -> str:

@@ -21,8 +21,6 @@ PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "i
 COMPUTE = ("Conv", "Gemm", "MatMul")
 """Part of the operator name of every layer that does the arithmetic (FusedConv, QLinearConv, MatMulInteger, …)."""
 
-_FAILURES = (RuntimeError, ValueError, TypeError, OSError)
-
 
 class OnnxRuntimeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`threads` 0 leaves the number to the engine."""
@@ -68,7 +66,7 @@ class OnnxRuntimeEngine:
     def run(self, feeds: Feeds) -> Outputs:
         try:
             values = self._session.run(self._names, dict(feeds))
-        except _FAILURES as error:
+        except Exception as error:
             raise EngineError(NAME, first_line(error), hint="do the feeds match the model's inputs?") from error
         return dict(zip(self._names, values, strict=True))
 
@@ -95,8 +93,6 @@ def _open_session(path: Path, options: OnnxRuntimeOptions, session_options: Any)
     try:
         session = ort.InferenceSession(path, sess_options=session_options, providers=[wanted])
         session.disable_fallback()
-    except _FAILURES as error:
-        raise EngineError(NAME, f"cannot open `{path}`: {first_line(error)}") from error
     except Exception as error:
         raise EngineError(NAME, f"cannot open `{path}`: {first_line(error)}") from error
     active = session.get_providers()

@@ -1,0 +1,152 @@
+"""Every mistake at the command line: one clear line, a hint, the right exit code, nothing left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.conftest import Cli, write_dataset
+
+SCRATCH = ("--backbone", "residual_cnn", "--strategy", "from-scratch", "--epochs", "1")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return write_dataset(tmp_path / "data", {"train": 4, "val": 2})
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message", "hint"),
+    [
+        (("--backbone", "mobilnet_v2"), 2, "unknown backbone `mobilnet_v2`", "did you mean `mobilenet_v2`"),
+        (("--strategy", "feature-extracton"), 2, "unknown strategy", "did you mean `feature-extraction`"),
+        (("--augment", "flip"), 2, "augment", "none"),
+        (("--weights", "nowhere.safetensors"), 4, "`nowhere.safetensors` do not exist", "`default` or `none`"),
+        (("--weights", "none", "--strategy", "none"), 5, "do not say what their outputs mean", "--labels FILE"),
+        (("--size", "0"), 2, "--size", ""),
+        (("--epocs", "3"), 2, "--epocs", "--epochs"),
+    ],
+)
+def test_wrong_options(
+    cli: Cli, small: Path, tmp_path: Path, options: tuple[str, ...], code: int, message: str, hint: str
+) -> None:
+    result = cli("finetune", small, "-o", tmp_path / "run", "--backbone", "residual_cnn", *options)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr and hint in result.stderr and "Traceback" not in result.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"data"}
+
+
+def test_undecodable_images_are_listed_or_left_out(cli: Cli, small: Path, tmp_path: Path) -> None:
+    (small / "train" / "moss" / "00.png").write_bytes(b"")
+    (small / "val" / "slate" / "01.png").write_bytes(b"text")
+    result = cli("finetune", small, "-o", tmp_path / "run", *SCRATCH)
+    assert result.exit_code == 5
+    assert "train/moss/00.png" in result.stderr and "--skip-bad-images" in result.stderr
+    assert not (tmp_path / "run").exists()
+    result = cli("finetune", small, "-o", tmp_path / "run", *SCRATCH, "--skip-bad-images", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["skipped"] == ["train/moss/00.png", "val/slate/01.png"]
+    assert "left out" in result.stderr
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["data"]["counts"] == {"train": 11, "val": 5}
+
+
+def test_odd_images_are_handled(cli: Cli, small: Path, tmp_path: Path) -> None:
+    moss = small / "train" / "moss"
+    Image.new("L", (50, 40)).save(moss / "grey.png")
+    Image.new("CMYK", (50, 40)).save(moss / "print.jpg")
+    Image.new("RGBA", (50, 40)).save(moss / "clear.WEBP")
+    Image.new("I;16", (50, 40)).save(moss / "deep.tiff")
+    Image.new("RGB", (9, 9)).save(moss / "moving.gif", save_all=True, append_images=[Image.new("RGB", (9, 9), "red")])
+    result = cli("finetune", small, "-o", tmp_path / "run", *SCRATCH, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["counts"]["train"] == 17
+
+
+def test_labels_must_be_as_many_as_outputs(cli: Cli, run: Path, small: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("amber\nmoss\nslate\nrust\n")
+    options = (
+        "--weights",
+        run,
+        "--backbone",
+        "residual_cnn",
+        "--strategy",
+        "none",
+        "--labels",
+        tmp_path / "labels.txt",
+    )
+    result = cli("finetune", small, "-o", tmp_path / "run", *options)
+    assert result.exit_code == 5 and "3 outputs, 4 labels" in result.stderr
+
+
+def test_existing_output_needs_overwrite(cli: Cli, small: Path, tmp_path: Path) -> None:
+    arguments = ("finetune", small, "-o", tmp_path / "run", *SCRATCH)
+    assert cli(*arguments).exit_code == 0
+    again = cli(*arguments)
+    assert again.exit_code == 2 and "--overwrite" in again.stderr
+    assert cli(*arguments, "--overwrite").exit_code == 0
+
+
+def test_unknown_names_in_check_bench_predict(cli: Cli, bundle: Path, tmp_path: Path) -> None:
+    for command in ("check", "bench"):
+        assert cli(command, bundle, "--device", "x86-64").exit_code == 2
+        assert "did you mean `openvino-int8`" in cli(command, bundle, "--variants", "openvino-int").stderr
+    assert cli("check", bundle, "--variants", ",").exit_code == 2
+    missing = cli("predict", bundle, tmp_path / "no.jpg")
+    assert missing.exit_code == 5 and "does not exist" in missing.stderr
+
+
+def test_predict_speaks_json(cli: Cli, bundle: Path, dataset: Path) -> None:
+    images = sorted((dataset / "val" / "amber").iterdir())[:3]
+    result = cli("predict", bundle, *images, "--top", "2", "--json")
+    answers = json.loads(result.stdout)
+    assert [Path(answer["path"]) for answer in answers] == images
+    assert all(len(answer["top"]) == 2 and set(answer["top"][0]) == {"label", "probability"} for answer in answers)
+
+
+def test_check_speaks_json_as_designed(cli: Cli, bundle: Path) -> None:
+    report = json.loads(cli("check", bundle, "--json").stdout)
+    assert set(report) == {"bundle", "device", "verdict", "variants"}
+    keys = {
+        "id", "verdict", "samples", "metric", "drop_points", "agreement", "sqnr_db", "max_abs_dlogit", "latency_ms",
+        "size_bytes", "facts", "reasons",
+    }  # fmt: skip
+    for variant in report["variants"]:
+        assert set(variant) == keys
+        assert set(variant["drop_points"]) == {"value", "low", "high"} and set(variant["latency_ms"]) == {"p50", "p99"}
+
+
+def test_check_explains_itself_to_people(cli: Cli, bundle: Path) -> None:
+    text = cli("check", bundle).stdout
+    for part in ("variant", "verdict", "drop, points (95 %)", "SQNR dB", "p50 ms", "openvino-int8", "on host:"):
+        assert part in text
+
+
+def test_a_read_only_bundle_can_be_checked(own_bundle: Path) -> None:
+    if os.geteuid() == 0:
+        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        if subprocess.run([*command, "true"], capture_output=True).returncode:
+            pytest.skip("root may write everywhere, and setpriv is not here to become someone else")
+        pytest.skip("root's virtual environment is not readable for another user")
+    own_bundle.chmod(0o555)
+    result = subprocess.run([sys.executable, "-m", "edgetl", "check", own_bundle], capture_output=True, text=True)
+    own_bundle.chmod(0o755)
+    assert result.returncode == 0 and "read-only" in result.stderr
+
+
+@pytest.mark.parametrize("seconds", [1.5, 5.0])
+def test_ctrl_c_leaves_nothing(tmp_path: Path, seconds: float) -> None:
+    data = write_dataset(tmp_path / "data", {"train": 30, "val": 5})
+    command = [sys.executable, "-m", "edgetl", "finetune", str(data), "-o", str(tmp_path / "new" / "run")]
+    options = ["--backbone", "residual_cnn", "--strategy", "from-scratch", "--epochs", "100000"]
+    process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
