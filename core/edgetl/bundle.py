@@ -73,7 +73,6 @@ class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
     data_fingerprint: str
     weights: WeightsRecord
     calibration: dict[str, str | int | bool]
-    exported_on: str
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,12 +163,12 @@ def write_manifest(root: Path, manifest: Manifest) -> None:
     write_json(root / "manifest.json", manifest)
 
 
-def read_arrays(path: Path) -> dict[str, Array]:
+def read_arrays(path: Path, *, limit: int = MAX_ARRAYS_BYTES) -> dict[str, Array]:
     """All arrays of an .npz file, size checked before anything is unpacked. Raises ArtefactError."""
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_ARRAYS_BYTES:
-                raise ArtefactError(f"the arrays of `{path}` are larger than {MAX_ARRAYS_BYTES} bytes")
+            if sum(entry.file_size for entry in archive.infolist()) > limit:
+                raise ArtefactError(f"the arrays of `{path}` are larger than {limit} bytes")
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:

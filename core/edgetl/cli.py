@@ -8,7 +8,8 @@ import msgspec
 import typer
 
 from edgetl import console, show
-from edgetl.console import reports_errors, say, track
+from edgetl.cli_devices import devices_app
+from edgetl.console import Json, reports_errors, say, track
 from edgetl.errors import ArtefactError, ConfigError, DependencyError
 from edgetl.files import configured
 from edgetl.plugins import require
@@ -19,12 +20,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-devices_app = typer.Typer(help="Device profiles: what a device is, and what is expected on it.", no_args_is_help=True)
 app.add_typer(devices_app, name="devices")
 
 GATE_FAILED, UNDECIDED, NOTHING_JUDGED = 7, 8, 3
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing run or bundle.")]
 BundleArgument = Annotated[Path, typer.Argument(help="A bundle folder written by `edgetl export`.")]
 Device = Annotated[str | None, typer.Option(help="A device profile by name or path; default: this machine.")]
@@ -269,51 +268,6 @@ def demo(
         console.print_json(result)
         return
     console.stdout().print(show.demo_view(msgspec.to_builtins(result)))
-
-
-@devices_app.command("list")
-@reports_errors
-def list_devices(as_json: Json = False) -> None:
-    """The shipped profiles."""
-    from edgetl.devices.profile import load_profile, names
-
-    profiles = [load_profile(name) for name in names()]
-    if as_json:
-        console.print_json(profiles)
-        return
-    made = console.table("name", "device", "verified", "engines")
-    for profile in profiles:
-        engines = ", ".join(choice.name for choice in profile.engines)
-        made.add_row(profile.name, profile.title, "yes" if profile.verified else "not yet", engines)
-    console.stdout().print(made)
-
-
-@devices_app.command("show")
-@reports_errors
-def show_device(name: str, as_json: Json = False) -> None:
-    """One profile, as TOML or JSON."""
-    from edgetl.devices.profile import FOLDER, load_profile
-
-    profile = load_profile(name)
-    if as_json:
-        console.print_json(profile)
-    else:
-        typer.echo((Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml").read_text(), nl=False)
-
-
-@devices_app.command("detect")
-@reports_errors
-def detect_device(as_json: Json = False) -> None:
-    """What this machine is, the closest profile, and what differs from it."""
-    from edgetl.devices.profile import closest
-    from edgetl.machine import detect
-
-    machine = detect()
-    profile, different = closest(machine)
-    if as_json:
-        console.print_json({"closest": profile.name, "differences": different, "machine": machine})
-        return
-    console.stdout().print(show.machine_view(msgspec.to_builtins(machine), profile.name, different))
 
 
 def _names(value: str | None) -> list[str] | None:

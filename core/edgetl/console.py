@@ -4,7 +4,7 @@ import errno
 import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import ParamSpec, TypeVar
+from typing import Annotated, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
@@ -27,6 +27,8 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 INTERRUPTED = 130
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
 PIPE_WIDTH = 160
 """Columns of a table that is not written to a terminal."""
 

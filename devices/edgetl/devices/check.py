@@ -115,8 +115,8 @@ def _judge_answers(session: Session, profile: Profile, golden: Golden) -> Varian
     logits = answer(session, golden.arrays["image"])
     tolerance: Tolerance = getattr(profile.numerics, variant.precision)
     distance, numerics = numerics_layer(logits, golden.arrays, tolerance, session.task.labels)
-    metric, interval, task_reasons = _judge_task(session, logits, golden, profile, passed=numerics.verdict == "pass")
-    reasons += [numerics, *task_reasons]
+    metric, interval, task_reason = _judge_task(session, logits, golden, profile, passed=numerics.verdict == "pass")
+    reasons += [numerics, task_reason]
     return VariantReport(
         id=variant.id,
         verdict=worst(reason.verdict for reason in reasons),
@@ -133,31 +133,24 @@ def _judge_answers(session: Session, profile: Profile, golden: Golden) -> Varian
 
 def _judge_task(
     session: Session, logits: Array, golden: Golden, profile: Profile, *, passed: bool
-) -> tuple[Metric | None, Interval | None, list[Reason]]:
+) -> tuple[Metric | None, Interval | None, Reason]:
     """The task layer: inherited from the export machine when the variant's own answers are reproduced."""
     variant = session.variant
-    result, notes = variant.task_result, []
+    result, note = variant.task_result, ""
     floor = getattr(profile.numerics, variant.precision).reproduction_sqnr_db
     reproduced = sqnr_db(logits, _own_answers(session)) if variant.golden else None
     if reproduced is None or reproduced < floor:
-        text = (
-            f"answers differ from the export machine's (SQNR {reproduced:.1f} dB)"
-            if reproduced is not None
-            else "no own answers"
-        )
-        notes.append(Reason(layer="task", verdict="pass", text=f"{text}, judged on the golden samples alone"))
+        note = "no answers of the export machine to compare with, so judged on the golden set: "
+        if reproduced is not None:
+            note = f"answers differ from the export machine's (SQNR {reproduced:.1f} dB), so judged on the golden set: "
         truths = golden.arrays.get("labels")
         result = count_changes(logits, golden.arrays["logits"], truths, "top1") if truths is not None else None
     if result is None or result.samples == 0:
-        undecided = Reason(layer="task", verdict="undecided", text="no labelled samples here to judge the drop on")
-        return None, None, [*notes, undecided]
+        return None, None, Reason(layer="task", verdict="undecided", text=f"{note}none has a label")
     exempt = variant.precision == "fp32" and passed
     interval, reason = task_layer(result, profile.accuracy.max_drop_points, exempt=exempt)
-    return (
-        Metric(name=result.metric, reference=result.reference, value=result.value),
-        interval,
-        [*notes, reason],
-    )
+    metric = Metric(name=result.metric, reference=result.reference, value=result.value)
+    return metric, interval, msgspec.structs.replace(reason, text=note + reason.text)
 
 
 def _own_answers(session: Session) -> Array:

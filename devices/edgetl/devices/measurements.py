@@ -1,5 +1,6 @@
 """`measurements.json`: what machines measured of a bundle, beside its signed content, never in it."""
 
+import errno
 from datetime import datetime, timezone
 from typing import Any
 
@@ -42,5 +43,7 @@ def remember(bundle: Bundle, command: str, result: object) -> None:
     records = (*read(bundle).records, record)[-MAX_RECORDS:]
     try:
         write_json(bundle.path / "measurements.json", Measurements(schema=SCHEMA, records=records))
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
         raise ArtefactError(f"`{bundle.path}` is read-only, the measurement is not kept") from error

@@ -210,7 +210,6 @@ def _source_record(source: Source, config: ExportConfig, samples: int) -> Source
             "seed": config.seed,
             "per_tensor": config.per_tensor,
         },
-        exported_on="",
     )
 
 

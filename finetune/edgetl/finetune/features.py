@@ -29,6 +29,9 @@ from edgetl.types import Array, Pixels, Track
 VERSION = 1
 """Part of the cache key; raised when decoding or feature computation change."""
 
+MAX_STORE_BYTES = 64 * 2**30
+"""A cache file above this is not read but computed again."""
+
 Features = NDArray[np.float32]
 
 
@@ -109,7 +112,7 @@ def _read_store(store: Path) -> dict[str, Features]:
     if not store.is_file():
         return {}
     try:
-        arrays = read_arrays(store)
+        arrays = read_arrays(store, limit=MAX_STORE_BYTES)
         return dict(zip(arrays["sha256"].astype(str).tolist(), arrays["features"], strict=True))
     except (ArtefactError, KeyError, ValueError):
         store.unlink(missing_ok=True)
