@@ -110,7 +110,7 @@ class Bundle:
         """The path of a listed file whose size and SHA-256 are as the manifest says. Raises ArtefactError."""
         record = self._records.get(relative)
         if record is None:
-            raise ArtefactError(f"`{relative}` is not listed in the manifest of `{self.path}`")
+            raise ArtefactError(f"`{relative}` is not listed in the manifest of `{self.path}`", hint="export it again")
         path = inside(self.path, relative)
         if not path.is_file():
             raise ArtefactError(f"`{path}` is missing", hint="copy or export the bundle again")
@@ -122,6 +122,46 @@ class Bundle:
         """Verifies every file of `variant` and returns the one the engine opens."""
         paths = [self.file(relative) for relative in variant.files]
         return paths[0]
+
+    def verify(self) -> None:
+        """Every listed file is as the manifest says, and labels.txt has its labels. Raises ArtefactError."""
+        for relative in self._records:
+            self.file(relative)
+        labels = self.file("labels.txt").read_text(encoding="utf-8").splitlines()
+        if tuple(labels) != self.manifest.task.labels:
+            raise ArtefactError(
+                f"labels.txt and the manifest of `{self.path}` name other labels", hint="export it again"
+            )
+
+    def golden(self) -> dict[str, Array]:
+        """The golden set: `image` and torch's `logits`, true `labels` if known, answers under hypotheses.
+
+        Shapes as docs/artefacts.md says. Raises ArtefactError for any other.
+        """
+        arrays = self.arrays("golden/samples.npz")
+        count, labels = self.manifest.golden.samples, len(self.manifest.task.labels)
+        shapes = {"image": (count, *self.manifest.inputs[0].shape[1:]), "logits": (count, labels), "labels": (count,)}
+        shapes = {name: shape for name, shape in shapes.items() if name in arrays or name != "labels"}
+        wrong = [name for name, shape in shapes.items() if name not in arrays or arrays[name].shape != shape]
+        wrong += [
+            name
+            for name, value in arrays.items()
+            if name not in shapes and value.shape != (min(len(value), count), labels)
+        ]
+        if wrong or count < 1 or arrays["image"].dtype != np.uint8:
+            raise ArtefactError(f"the golden set of `{self.path}` is not as the manifest says", hint="export it again")
+        return arrays
+
+    def own_answers(self, variant: VariantRecord) -> Array | None:
+        """The variant's logits for the golden set on the export machine. Raises ArtefactError."""
+        if variant.golden is None:
+            return None
+        logits = self.arrays(variant.golden).get("logits")
+        if logits is None or logits.shape != (self.manifest.golden.samples, len(self.manifest.task.labels)):
+            raise ArtefactError(
+                f"`{variant.golden}` of `{self.path}` is not as the manifest says", hint="export it again"
+            )
+        return logits
 
     def arrays(self, relative: str) -> dict[str, Array]:
         """The arrays of a listed .npz; nothing is unpickled. Raises ArtefactError."""
@@ -139,14 +179,37 @@ def open_bundle(path: str | Path) -> Bundle:
         what = "has no manifest.json" if path.is_dir() else "does not exist"
         raise ArtefactError(f"`{path}` {what}, so it is no bundle", hint="`edgetl export RUN -o BUNDLE` writes one")
     manifest = read_json(path / "manifest.json", Manifest, major=MAJOR)
-    listed = {record.path for record in manifest.files}
     for record in manifest.files:
         inside(path, record.path)
-    for variant in manifest.variants:
-        absent = [name for name in (*variant.files, variant.golden) if name is not None and name not in listed]
-        if absent or not variant.files:
-            raise ArtefactError(f"variant `{variant.id}` of `{path}` names no listed file", hint="export it again")
+    if problem := _inconsistency(manifest):
+        raise ArtefactError(f"the manifest of `{path}` contradicts itself: {problem}", hint="export the bundle again")
     return Bundle(path, manifest)
+
+
+def _inconsistency(manifest: Manifest) -> str | None:
+    """What no export would have written, or None."""
+    task, golden = manifest.task, manifest.golden
+    outputs = {spec.name: spec.shape for spec in manifest.outputs}
+    if any(outputs.get(name, ())[1:] != (len(task.labels),) for name in ("logits", "probabilities")):
+        return f"{len(task.labels)} labels for outputs of another size"
+    if [spec.shape[1:] for spec in manifest.inputs] != [(task.input.height, task.input.width, 3)]:
+        return "the input tensor is not the task's"
+    names = [variant.id for variant in manifest.variants]
+    if not names or len(set(names)) != len(names):
+        return "there must be variants, each with its own name"
+    if golden.kind != "none" and not 0 <= len(golden.encoded) <= golden.samples:
+        return "more encoded golden images than samples"
+    return next((problem for v in manifest.variants if (problem := _variant_inconsistency(manifest, v))), None)
+
+
+def _variant_inconsistency(manifest: Manifest, variant: VariantRecord) -> str | None:
+    listed = {record.path for record in manifest.files}
+    if not variant.files or not {*variant.files, *([variant.golden] if variant.golden else [])} <= listed:
+        return f"variant `{variant.id}` names no listed file"
+    result = variant.task_result
+    if result and not (result.lost >= 0 <= result.gained and 0 <= result.lost + result.gained <= result.samples):
+        return f"variant `{variant.id}` has impossible counts"
+    return None
 
 
 def file_records(root: Path) -> tuple[FileRecord, ...]:

@@ -1,5 +1,7 @@
 """The command line: parses, calls one stage, prints, exits. Stages are imported inside their command."""
 
+import signal
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
@@ -9,12 +11,13 @@ import typer
 
 from edgetl import console, show
 from edgetl.cli_devices import devices_app
-from edgetl.console import Json, reports_errors, say, track
+from edgetl.console import Commands, Json, disk_is_full, prepare_streams, reports_errors, say, track
 from edgetl.errors import ArtefactError, ConfigError, DependencyError
 from edgetl.files import configured
 from edgetl.plugins import require
 
 app = typer.Typer(
+    cls=Commands,
     help="From a pretrained model to a trusted model on a device.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -31,7 +34,9 @@ Variants = Annotated[Optional[str], typer.Option(help="Comma-separated variants;
 
 
 def main() -> None:
-    """The entry point of the `edgetl` command."""
+    """The entry point of the `edgetl` command. SIGTERM cleans up like Ctrl-C."""
+    prepare_streams()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     app()
 
 
@@ -68,7 +73,7 @@ def finetune(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data (fine-tune, from-scratch).")] = 30,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step (fine-tune, from-scratch).")] = 32,
     learning_rate: Annotated[
-        float, typer.Option(min=0.0, help="Peak of the one-cycle schedule (fine-tune, from-scratch).")
+        float, typer.Option(min=1e-9, max=10.0, help="Peak of the one-cycle schedule (fine-tune, from-scratch).")
     ] = 3e-3,
     augment: Annotated[str, typer.Option(help="crop-flip, shift or none (fine-tune, from-scratch).")] = "crop-flip",
     skip_bad_images: Annotated[bool, typer.Option("--skip-bad-images", help="Leave undecodable images out.")] = False,
@@ -185,7 +190,7 @@ def bench(
     bundle: BundleArgument,
     device: Device = None,
     variants: Variants = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Least time for each scenario.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600.0, help="Least time for each scenario.")] = 2.0,
     as_json: Json = False,
 ) -> None:
     """Measure single-stream latency and offline throughput of every variant."""
@@ -196,11 +201,11 @@ def bench(
     opened = open_bundle(bundle)
     options = BenchOptions(min_seconds=seconds)
     result = bench(opened, _profile(device), options, variants=_names(variants), track=track)
-    _remember(opened, "bench", result)
     if as_json:
         console.print_json(result)
     else:
         console.stdout().print(show.bench_table(msgspec.to_builtins(result)))
+    _remember(opened, "bench", result)
 
 
 @app.command()
@@ -233,7 +238,7 @@ def inspect(bundle: BundleArgument, as_json: Json = False) -> None:
     from edgetl.devices import measurements
 
     opened = open_bundle(bundle)
-    measured = measurements.read(opened)
+    measured = measurements.readable(opened, say)
     if as_json:
         console.print_json({**msgspec.to_builtins(opened.manifest), "measurements": measured.records})
     else:
@@ -294,3 +299,7 @@ def _remember(bundle: Any, command: Literal["check", "bench"], result: object) -
         measurements.remember(bundle, command, result)
     except ArtefactError as error:
         say(f"warning: {error.message}")
+    except OSError as error:
+        if not disk_is_full(error):
+            raise
+        say(f"warning: the disk of `{bundle.path}` is full, the measurement is not kept")

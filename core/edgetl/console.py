@@ -2,9 +2,10 @@
 
 import errno
 import functools
+import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
@@ -18,8 +19,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from typer.core import TyperGroup
 
-from edgetl.errors import EdgetlError
+from edgetl.errors import ConfigError, EdgetlError
 from edgetl.files import to_json
 
 P = ParamSpec("P")
@@ -59,6 +61,40 @@ def table(*columns: str, title: str | None = None) -> Table:
     return made
 
 
+class Commands(TyperGroup):
+    """A command group whose usage errors look like every other error: one line and a hint."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Exits with the command's code; with `standalone_mode` false, returns as the parser does."""
+        standalone = extra.get("standalone_mode", True)
+        extra["standalone_mode"] = False
+        if not standalone:
+            return super().main(*args, **extra)
+        try:
+            code = super().main(*args, **extra)
+        except (KeyboardInterrupt, typer.Abort):
+            _fail("interrupted", "nothing half-written was left behind")
+            code = INTERRUPTED
+        except Exception as error:
+            # the parser's exceptions; their module differs between releases of typer
+            if not hasattr(error, "format_message"):
+                raise
+            if message := error.format_message():  # none when no command was given: the help has been shown
+                _fail(message.replace("'", "`"), "`edgetl --help` and `edgetl COMMAND --help` list what there is")
+            code = ConfigError.exit_code
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def prepare_streams() -> None:
+    """A terminal without Unicode shows `?` for what it cannot, and a closed stdout swallows; neither is an error."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, io.TextIOWrapper(io.BytesIO()))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
     """A progress bar with the time left, on stderr; gone when it is done."""
     columns = (
@@ -68,7 +104,11 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=stderr(), transient=True) as progress:
+    console = stderr()
+    if not console.is_terminal:
+        yield from items
+        return
+    with Progress(*columns, console=console, transient=True) as progress:
         yield from progress.track(items, description=description, total=total)
 
 
@@ -86,18 +126,17 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             _fail("interrupted", "nothing half-written was left behind")
             raise typer.Exit(INTERRUPTED) from error
         except Exception as error:
-            if not _disk_is_full(error):
+            if not disk_is_full(error):
                 raise
-            _fail(
-                "the disk is full",
-                "free some space or choose another folder with `-o`; nothing was left behind",
-            )
+            place = f" (writing `{error.filename}`)" if isinstance(error, OSError) and error.filename else ""
+            hint = "free some space, or choose another place with `-o` or EDGETL_CACHE; nothing was left behind"
+            _fail(f"the disk is full{place}", hint)
             raise typer.Exit(1) from error
 
     return wrapped
 
 
-def _disk_is_full(error: BaseException) -> bool:
+def disk_is_full(error: BaseException) -> bool:
     """Libraries that write files themselves report a full disk in their own words."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True

@@ -1,12 +1,10 @@
 """Files written whole or not at all, read strictly, and never outside their folder."""
 
-import contextlib
 import difflib
 import hashlib
 import os
 import re
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -93,9 +91,15 @@ def configured(values: Mapping[str, object], kind: type[S]) -> S:
     try:
         return msgspec.convert(dict(values), kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(
-            first_line(error), hint=unknown_key_hint(str(error), kind) or _choices(str(error), kind)
-        ) from error
+        hint = unknown_key_hint(str(error), kind) or _choices(str(error), kind)
+        raise ConfigError(_in_words(str(error)), hint=hint) from error
+
+
+def _in_words(message: str) -> str:
+    """msgspec's "Invalid enum value 'x' - at `$.augment`" as "`augment` cannot be `x`"."""
+    if found := re.search(r"Invalid enum value '(.*)' - at `\$\.(\w+)`", message):
+        return f"`{found.group(2)}` cannot be `{found.group(1)}`"
+    return message.replace("`$.", "`")
 
 
 def _choices(message: str, kind: type[Any]) -> str | None:
@@ -147,53 +151,3 @@ def inside(root: Path, relative: str) -> Path:
     if not relative or "\0" in relative or not path.resolve().is_relative_to(root.resolve()):
         raise ArtefactError(f"the path `{relative}` leaves `{root}`", hint="do not trust this bundle")
     return path
-
-
-@contextlib.contextmanager
-def staged_directory(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A folder beside `target` that becomes `target` when the block ends well, else vanishes.
-
-    An existing target is kept until the new one is whole. Raises ConfigError when it exists
-    and `overwrite` is false.
-    """
-    check_target(target, overwrite=overwrite)
-    staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    missing = [parent for parent in target.absolute().parents if not parent.exists()]
-    try:
-        staging.mkdir(parents=True)
-        yield staging
-        _replace_directory(staging, target)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        for parent in missing:
-            with contextlib.suppress(OSError):
-                parent.rmdir()
-        raise
-
-
-def check_target(target: Path, *, overwrite: bool) -> None:
-    """Refuses an output folder that exists (unless `overwrite`) or that is no folder of ours to replace."""
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise ConfigError(f"`{target}` is a file", hint="choose another folder with `-o`")
-    if any(target.iterdir()) and not overwrite:
-        raise ConfigError(
-            f"`{target}` exists", hint="choose another folder with `-o`, or replace it with `--overwrite`"
-        )
-    ours = ("manifest.json", "run.json")
-    if any(target.iterdir()) and not any((target / name).is_file() for name in ours):
-        raise ConfigError(f"`{target}` is neither a run nor a bundle and is not replaced", hint="choose another folder")
-
-
-def _replace_directory(staging: Path, target: Path) -> None:
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    if target.exists():
-        target.rename(old)
-    try:
-        staging.rename(target)
-    except OSError:
-        if old.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

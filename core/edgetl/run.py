@@ -6,11 +6,13 @@ from typing import Literal
 import msgspec
 
 from edgetl.errors import ArtefactError
-from edgetl.files import read_json
+from edgetl.files import read_json, sha256_of
 from edgetl.tasks import Task
 
 SCHEMA = "1.0"
 MAJOR = 1
+
+FILES = ("task.json", "samples.json", "weights.safetensors")
 
 Split = Literal["train", "val", "test"]
 
@@ -44,7 +46,10 @@ class WeightsRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """`run.json`: what was done, with what, and how well it went. Metrics are fractions of 1."""
+    """`run.json`: what was done, with what, and how well it went. Metrics are fractions of 1.
+
+    `files`: the SHA-256 of every file that export reads.
+    """
 
     schema: str
     name: str
@@ -52,7 +57,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     backbone: str
     seed: int
     weights: WeightsRecord
-    weights_sha256: str
+    files: dict[str, str]
     data: DataRecord
     metrics: dict[str, float]
     headline: str
@@ -60,14 +65,25 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
 
 
+def _check_file(path: Path, digest: str | None) -> None:
+    if not path.is_file():
+        raise ArtefactError(f"`{path}` is missing", hint="run `edgetl finetune` again")
+    if sha256_of(path) != digest:
+        raise ArtefactError(f"`{path}` is not what run.json says", hint="run `edgetl finetune` again")
+
+
 def open_run(path: Path) -> tuple[Run, Task, list[SampleRecord]]:
     """Reads `run.json`, `task.json` and `samples.json`. Raises ArtefactError when one is missing or damaged."""
     if not (path / "run.json").is_file():
-        what = "has no run.json" if path.is_dir() else "does not exist"
+        what = "has no run.json" if path.is_dir() else "is a file" if path.exists() else "does not exist"
         raise ArtefactError(f"`{path}` {what}", hint="`edgetl finetune DATA -o RUN` writes a run")
     run = read_json(path / "run.json", Run, major=MAJOR)
+    for name in FILES:
+        _check_file(path / name, run.files.get(name))
     task: Task = read_json(path / "task.json", Task)
     samples = read_json(path / "samples.json", list[SampleRecord])
     if any(not 0 <= sample.label < len(task.labels) for sample in samples):
-        raise ArtefactError(f"`{path / 'samples.json'}` names a label that task.json does not have")
+        raise ArtefactError(
+            f"`{path / 'samples.json'}` names a label that task.json does not have", hint="run `edgetl finetune` again"
+        )
     return run, task, samples

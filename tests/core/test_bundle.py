@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.conftest import Cli
+from tests.planting import rehash
 
 from edgetl.bundle import open_bundle, read_arrays
 from edgetl.errors import ArtefactError
@@ -46,6 +47,13 @@ def test_unknown_keys_of_a_later_minor_are_ignored(own_bundle: Path) -> None:
         (lambda m: m["variants"][0].update(files=[]), "names no listed file"),
         (lambda m: m["variants"][0].update(files=["../x"]), "names no listed file"),
         (lambda m: m["variants"][0].update(precision="int7"), "cannot be read"),
+        (lambda m: m["task"].update(labels=["amber", "moss"]), "2 labels for outputs of another size"),
+        (lambda m: m.update(outputs=[]), "outputs of another size"),
+        (lambda m: m.update(inputs=[]), "the input tensor is not the task's"),
+        (lambda m: m["task"]["input"].update(height=31), "the input tensor is not the task's"),
+        (lambda m: m.update(variants=[]), "there must be variants"),
+        (lambda m: m["variants"][0]["task_result"].update(lost=99999), "impossible counts"),
+        (lambda m: m["golden"].update(samples=3), "more encoded golden images"),
     ],
 )
 def test_an_edited_manifest_is_refused(
@@ -77,6 +85,34 @@ def test_a_changed_file_is_named(own_bundle: Path, cli: Cli, tmp_path: Path, fil
     result = cli("check", own_bundle)
     assert result.exit_code == 4
     assert file in result.stderr and "Traceback" not in result.stderr
+
+
+def test_labels_that_were_exchanged_in_the_manifest_are_noticed(own_bundle: Path, cli: Cli) -> None:
+    edit(own_bundle, lambda m: m["task"].update(labels=["moss", "amber", "slate"]))
+    result = cli("check", own_bundle)
+    assert result.exit_code == 4 and "name other labels" in result.stderr
+
+
+@pytest.mark.parametrize("change", ["no image", "no logits", "fewer", "other size"])
+def test_a_golden_set_of_another_shape_is_refused(own_bundle: Path, cli: Cli, change: str) -> None:
+    path = own_bundle / "golden" / "samples.npz"
+    arrays = dict(np.load(path))
+    if change.startswith("no "):
+        del arrays[change.removeprefix("no ")]
+    elif change == "fewer":
+        arrays["logits"] = arrays["logits"][:-1]
+    else:
+        arrays["image"] = arrays["image"][:, :-1]
+    np.savez_compressed(path, **arrays)
+    rehash(own_bundle)
+    result = cli("check", own_bundle)
+    assert result.exit_code == 4 and "golden set" in result.stderr
+
+
+def test_an_unknown_option_in_the_manifest_is_the_bundles_fault(own_bundle: Path, cli: Cli) -> None:
+    edit(own_bundle, lambda m: m["variants"][0].update(options={"thread": 2}))
+    result = cli("predict", own_bundle, own_bundle / "golden" / "images" / "0000.png", "--variant", "onnxruntime-fp32")
+    assert result.exit_code == 4 and "thread" in result.stderr
 
 
 def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path, cli: Cli) -> None:

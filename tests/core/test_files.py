@@ -9,7 +9,8 @@ import pytest
 
 from edgetl.devices.profile import Profile
 from edgetl.errors import ArtefactError, ConfigError
-from edgetl.files import inside, read_json, read_toml, staged_directory, write_bytes, write_json, write_via
+from edgetl.files import inside, read_json, read_toml, write_bytes, write_json, write_via
+from edgetl.staging import staged_directory
 
 
 class Thing(msgspec.Struct):

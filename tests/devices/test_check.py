@@ -13,6 +13,7 @@ from edgetl.devices.check import check
 from edgetl.devices.profile import Profile, host_profile, load_profile
 from edgetl.devices.verdict import Report, VariantReport
 from edgetl.export.stage import ExportConfig, export
+from edgetl.files import sha256_of
 from edgetl.finetune.backbones import get_backbone
 from edgetl.finetune.weights import build_model, read_weights, save_weights
 from edgetl.run import open_run
@@ -81,8 +82,9 @@ def _plant_hostile_scale(run: Path) -> None:
     state["stages.1.body.1.weight"][0], state["stages.1.body.1.bias"][0] = 0.0, -1.0
     state["stages.1.body.3.weight"][0, 0] = 300.0
     model.load_state_dict(state)
-    digest = save_weights(run / "weights.safetensors", model, task, "test")
-    edited = msgspec.structs.replace(record, weights_sha256=digest)
+    save_weights(run / "weights.safetensors", model, task, "test")
+    files = record.files | {"weights.safetensors": sha256_of(run / "weights.safetensors")}
+    edited = msgspec.structs.replace(record, files=files)
     (run / "run.json").write_bytes(msgspec.json.encode(edited))
 
 

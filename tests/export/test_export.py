@@ -12,6 +12,7 @@ from edgetl.bundle import open_bundle
 from edgetl.export.golden import stratified, synthetic_golden
 from edgetl.export.source import open_source
 from edgetl.export.stage import DEFAULT_VARIANTS
+from edgetl.files import sha256_of
 from edgetl.finetune.graph import torch_predictor
 from edgetl.run import SampleRecord
 from edgetl.runtime import load
@@ -73,8 +74,18 @@ def test_a_run_whose_images_changed_is_refused(own_run: Path, tmp_path: Path, cl
     val = next(sample for sample in samples if sample[2] == "val")
     val[3] = "0" * 64
     (own_run / "samples.json").write_text(json.dumps(samples))
+    record = json.loads((own_run / "run.json").read_text())
+    record["files"]["samples.json"] = sha256_of(own_run / "samples.json")
+    (own_run / "run.json").write_text(json.dumps(record))
     result = cli("export", own_run, "-o", tmp_path / "b")
     assert result.exit_code == 5 and "changed since the run" in result.stderr
+
+
+def test_an_edited_run_is_refused(own_run: Path, tmp_path: Path, cli: Cli) -> None:
+    task = (own_run / "task.json").read_text()
+    (own_run / "task.json").write_text(task.replace("amber", "umber"))
+    result = cli("export", own_run, "-o", tmp_path / "b")
+    assert result.exit_code == 4 and "is not what run.json says" in result.stderr
 
 
 @pytest.mark.parametrize("file", ["run.json", "task.json", "samples.json", "weights.safetensors"])

@@ -1,6 +1,7 @@
 """Starting weights: what fits is loaded, what does not is named, nothing runs code."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
 
@@ -50,6 +51,29 @@ def test_other_mismatches_name_the_keys() -> None:
         build_model(BACKBONE, broken, 5, seed=0)
     for part in ("lacks `stem.0.weight`", "`extra.weight`", "(1, 2, 3, 3)"):
         assert part in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s["stem.0.weight"].fill_(float("nan")), "not finite"),
+        (lambda s: s.update({"stem.0.weight": s["stem.0.weight"].to(torch.int32)}), "as torch.int32"),
+    ],
+)
+def test_values_that_are_no_weights_are_refused(
+    change: Callable[[dict[str, torch.Tensor]], object], message: str
+) -> None:
+    broken = state()
+    change(broken)
+    with pytest.raises(ArtefactError, match=message):
+        build_model(BACKBONE, broken, 5, seed=0)
+
+
+@pytest.mark.parametrize("content", [{3: torch.zeros(1)}, {"a": torch.zeros(2, 2).to_sparse()}, {"a": 1.0}, [1]])
+def test_what_is_no_state_dict_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(ArtefactError, match=r"w\.pth"):
+        read_weights(BACKBONE, str(tmp_path / "w.pth"))
 
 
 def test_a_pickle_does_not_run(tmp_path: Path) -> None:

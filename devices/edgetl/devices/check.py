@@ -44,6 +44,7 @@ def check(
     Raises ArtefactError for a damaged bundle.
     """
     chosen = [bundle.variant(name) for name in variants] if variants else list(bundle.manifest.variants)
+    bundle.verify()
     skips = {variant.id: skip_reason(variant, profile) for variant in chosen}
     golden = _golden(bundle) if not all(skips.values()) else None
     reports = []
@@ -77,7 +78,7 @@ def _golden(bundle: Bundle) -> Golden:
     record = bundle.manifest.golden
     if record.kind == "none":
         return Golden(arrays={}, input=None)
-    arrays = bundle.arrays("golden/samples.npz")
+    arrays = bundle.golden()
     if not record.encoded:
         return Golden(arrays=arrays, input=None)
     encoded = [bundle.file(relative).read_bytes() for relative in record.encoded]
@@ -138,7 +139,8 @@ def _judge_task(
     variant = session.variant
     result, note = variant.task_result, ""
     floor = getattr(profile.numerics, variant.precision).reproduction_sqnr_db
-    reproduced = sqnr_db(logits, _own_answers(session)) if variant.golden else None
+    own = session.bundle.own_answers(variant)
+    reproduced = sqnr_db(logits, own) if own is not None else None
     if reproduced is None or reproduced < floor:
         note = "no answers of the export machine to compare with, so judged on the golden set: "
         if reproduced is not None:
@@ -151,10 +153,6 @@ def _judge_task(
     interval, reason = task_layer(result, profile.accuracy.max_drop_points, exempt=exempt)
     metric = Metric(name=result.metric, reference=result.reference, value=result.value)
     return metric, interval, msgspec.structs.replace(reason, text=note + reason.text)
-
-
-def _own_answers(session: Session) -> Array:
-    return session.bundle.arrays(str(session.variant.golden))["logits"]
 
 
 def answer(session: Session, images: Array) -> Array:

@@ -1,6 +1,7 @@
 """`measurements.json`: what machines measured of a bundle, beside its signed content, never in it."""
 
 import errno
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -34,6 +35,15 @@ def read(bundle: Bundle) -> Measurements:
     """What is known so far; a damaged file is an ArtefactError, a missing one is empty."""
     path = bundle.path / "measurements.json"
     return read_json(path, Measurements, major=1) if path.exists() else Measurements(schema=SCHEMA)
+
+
+def readable(bundle: Bundle, warn: Callable[[str], None]) -> Measurements:
+    """What is known so far; a damaged file is warned of and counts as empty, as it is no part of the bundle."""
+    try:
+        return read(bundle)
+    except ArtefactError as error:
+        warn(f"warning: {error.message}")
+        return Measurements(schema=SCHEMA)
 
 
 def remember(bundle: Bundle, command: str, result: object) -> None:

@@ -21,10 +21,10 @@ from edgetl.devices.profile import host_profile
 from edgetl.devices.verdict import Report
 from edgetl.export.report import write_report
 from edgetl.export.stage import ExportConfig, export
-from edgetl.files import check_target
 from edgetl.finetune.loop import LoopConfig
 from edgetl.finetune.stage import FinetuneConfig, finetune
 from edgetl.runtime.bench import BenchOptions
+from edgetl.staging import check_target
 from edgetl.types import Track
 
 TRAIN_PER_CLASS = 20

@@ -73,7 +73,7 @@ def _task_results(sessions: dict[str, Session], source: Source, track: Track) ->
 def _own_answers(bundle: Bundle, sessions: dict[str, Session], track: Track) -> dict[str, Array]:
     if bundle.manifest.golden.kind == "none":
         return {}
-    pixels = bundle.arrays("golden/samples.npz")["image"]
+    pixels = bundle.golden()["image"]
     return {name: answer(sessions[name], pixels) for name in track(list(sessions), "golden answers", len(sessions))}
 
 

@@ -7,14 +7,16 @@ import msgspec
 import numpy as np
 from torch import nn
 
-from edgetl.errors import ArtefactError, DataError
+from edgetl.errors import ArtefactError, DataError, suggest
 from edgetl.files import sha256_of
-from edgetl.finetune.backbones import get_backbone
+from edgetl.finetune.backbones import BACKBONES, get_backbone
 from edgetl.finetune.weights import build_model, read_weights
 from edgetl.run import Run, SampleRecord, open_run
 from edgetl.tasks import Task
 from edgetl.tasks.loading import prepare_files
 from edgetl.types import Pixels, Track
+
+AGAIN = "run `edgetl finetune` again"
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,14 +35,13 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 def open_source(path: Path, data: Path | None) -> Source:
     """Reads the run and rebuilds its model. `data` is the data folder if it moved since. Raises ArtefactError."""
     run, task, samples = open_run(path)
-    weights_path = path / "weights.safetensors"
-    if not weights_path.is_file():
-        raise ArtefactError(f"`{weights_path}` is missing", hint="run `edgetl finetune` again")
-    if sha256_of(weights_path) != run.weights_sha256:
-        raise ArtefactError(f"`{weights_path}` is not what run.json says", hint="run `edgetl finetune` again")
+    if run.backbone not in BACKBONES:
+        raise ArtefactError(f"`{path}` has the backbone `{run.backbone}`", hint=suggest(run.backbone, BACKBONES))
     backbone = get_backbone(run.backbone)
-    weights = read_weights(backbone, str(weights_path))
-    model, _ = build_model(backbone, weights.state, len(task.labels), seed=run.seed)
+    weights = read_weights(backbone, str(path))
+    model, notes = build_model(backbone, weights.state, len(task.labels), seed=0)
+    if notes:
+        raise ArtefactError(f"the weights of `{path}` do not have {len(task.labels)} outputs", hint=AGAIN)
     return Source(run=run, task=task, samples=samples, model=model.eval(), root=data or Path(run.data.root))
 
 
@@ -49,9 +50,11 @@ def check_unchanged(root: Path, samples: Sequence[SampleRecord]) -> None:
     for sample in samples:
         path = root / sample.path
         if not path.is_file():
-            raise DataError(f"`{path}` is gone since the run", hint="pass the data folder's new place with `--data`")
+            raise DataError(
+                f"`{path}` is not there (it was, in the run)", hint="`--data` is for a data folder that moved"
+            )
         if sha256_of(path) != sample.sha256:
-            raise DataError(f"`{path}` changed since the run", hint="run `edgetl finetune` again")
+            raise DataError(f"`{path}` changed since the run", hint=AGAIN)
 
 
 def pixels_of(samples: Sequence[SampleRecord], root: Path, task: Task, track: Track, what: str) -> Pixels:

@@ -33,8 +33,9 @@ from edgetl.export.judge import record_answers
 from edgetl.export.report import write_report
 from edgetl.export.source import Source, check_unchanged, open_source, pixels_of
 from edgetl.export.targets import Calibration, load_target, parse_variant
-from edgetl.files import check_target, staged_directory, write_bytes
+from edgetl.files import write_bytes
 from edgetl.finetune.graph import INPUT, deploy, export_onnx
+from edgetl.staging import check_target, staged_directory
 from edgetl.types import TensorSpec, Track, silent
 
 DEFAULT_VARIANTS = ("onnxruntime-fp32", "onnxruntime-int8", "openvino-fp32", "openvino-int8")
@@ -80,7 +81,7 @@ def export(
     Raises ConfigError, DependencyError, ArtefactError, DataError or EngineError.
     """
     began = time.perf_counter()
-    check_target(out, overwrite=overwrite)
+    check_target(out, overwrite=overwrite, inputs=(run,))
     if config.calibration_samples < 1:
         raise ConfigError("`--calibration-samples` must be at least 1")
     names = _chosen_variants(config.variants)

@@ -52,7 +52,7 @@ class FeatureTable(msgspec.Struct, frozen=True, kw_only=True):
         """Features (samples, width) and label indices (samples,) of those that have features."""
         kept = [sample for sample in samples if sample.path not in self.bad]
         if not kept:
-            raise DataError("no image of the data set can be decoded", hint="check the files")
+            raise DataError(f"no {samples[0].split} image of the data set can be decoded", hint="check the files")
         return np.stack([self.known[sample.sha256] for sample in kept]), np.array([s.label for s in kept])
 
 

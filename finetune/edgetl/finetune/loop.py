@@ -62,7 +62,7 @@ def train(
     `truths` are the label indices of these rows.
 
     No epoch is picked by its score, so nothing of the data is spent on choosing.
-    Raises ConfigError when the loss is not finite.
+    Raises ConfigError when the loss or a weight is not finite.
     """
     torch.manual_seed(seed)
     deployed = deploy(model, task)
@@ -101,6 +101,8 @@ def train(
             )
         )
     model.eval()
+    if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
+        raise ConfigError("the training ended with weights that are not finite", hint="lower `--learning-rate`")
     return history
 
 

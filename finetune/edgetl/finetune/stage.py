@@ -8,18 +8,23 @@ from pathlib import Path
 import msgspec
 import tomli_w
 
-from edgetl.cache import cache_directory
 from edgetl.errors import ConfigError, DataError, suggest
-from edgetl.files import check_target, staged_directory, write_bytes, write_json
+from edgetl.files import sha256_of, write_bytes, write_json
 from edgetl.finetune.backbones import Backbone, get_backbone, head_of, recipe
 from edgetl.finetune.data import Dataset, read_dataset
 from edgetl.finetune.loop import LoopConfig
 from edgetl.finetune.report import write_report
-from edgetl.finetune.strategies import STRATEGIES, Learned, Material
+from edgetl.finetune.strategies import STRATEGIES, Learned, Material, skip_or_raise
 from edgetl.finetune.weights import Weights, build_model, distinct, read_weights, save_weights
-from edgetl.run import SCHEMA, Run
+from edgetl.run import FILES, SCHEMA, Run
+from edgetl.staging import check_target, staged_directory
 from edgetl.tasks import ImageClassification, Task
+from edgetl.tasks.images import ImageInput
+from edgetl.tasks.loading import prepare_files
 from edgetl.types import Track, silent
+
+CHECKED = ImageInput(height=1, width=1, resize=1)
+"""For a look at whether an image decodes the result may be small."""
 
 
 class FinetuneConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +62,8 @@ class FinetuneResult(msgspec.Struct, frozen=True, kw_only=True):
 def finetune(config: FinetuneConfig, out: Path, *, overwrite: bool = False, track: Track = silent) -> FinetuneResult:
     """Writes the run `out`, whole or not at all. Raises ConfigError, DataError, ArtefactError, DependencyError."""
     began = time.perf_counter()
-    check_target(out, overwrite=overwrite)
+    check_target(out, overwrite=overwrite, inputs=_inputs(config))
+    _check_options(config)
     backbone = get_backbone(config.backbone)
     if config.strategy not in STRATEGIES:
         raise ConfigError(f"unknown strategy `{config.strategy}`", hint=suggest(config.strategy, STRATEGIES))
@@ -84,12 +90,11 @@ def finetune(config: FinetuneConfig, out: Path, *, overwrite: bool = False, trac
                 loop=config.loop,
                 seed=config.seed,
                 skip_bad_images=config.skip_bad_images,
-                cache=cache_directory("features"),
                 scratch=scratch,
                 track=track,
             )
         )
-        dataset = dataset.without(learned.skipped)
+        dataset = _usable(dataset, learned, config, track)
         for leftover in scratch.iterdir():
             leftover.unlink()
         scratch.rmdir()
@@ -101,7 +106,7 @@ def finetune(config: FinetuneConfig, out: Path, *, overwrite: bool = False, trac
             metrics=learned.metrics,
             headline=dataset.headline,
             samples=len(dataset.split(dataset.headline)),
-            skipped=learned.skipped,
+            skipped=dataset.skipped,
             notes=tuple(notes),
         )
         _write_run(staging, out.name, config, weights, task, dataset, learned, result)
@@ -113,16 +118,46 @@ def _classes(weights: Weights, kept: tuple[str, ...] | None, task: Task) -> int 
     return None if kept is not None and weights.state is not None else len(task.labels)
 
 
+def _usable(dataset: Dataset, learned: Learned, config: FinetuneConfig, track: Track) -> Dataset:
+    """Export will need every split, so those the strategy did not decode are checked too."""
+    left = dataset.without(learned.skipped)
+    unseen = [sample for sample in left.samples if sample.split not in learned.decoded]
+    decoded = prepare_files((dataset.root / sample.path for sample in unseen), CHECKED)
+    watched = track(zip(unseen, decoded, strict=True), "check images", len(unseen))
+    bad = {sample.path: pixels for sample, pixels in watched if isinstance(pixels, DataError)}
+    left = left.without(skip_or_raise(bad, config.skip_bad_images))
+    for split in ("train", "val"):
+        if not any(sample.split == split for sample in left.samples):
+            raise DataError(f"no {split} image of `{config.data}` can be decoded", hint="check the files")
+    return left
+
+
+def _inputs(config: FinetuneConfig) -> tuple[Path, ...]:
+    """The folders a run is made from, which it must not replace or lie in."""
+    return tuple(path for path in (Path(config.data), Path(config.weights)) if path.is_dir())
+
+
+def _check_options(config: FinetuneConfig) -> None:
+    """Options that the strategy would ignore are mistakes."""
+    if config.labels is not None and config.strategy != "none":
+        raise ConfigError("`--labels` goes with `--strategy none`", hint="otherwise the class folders are the labels")
+    if config.strategy == "from-scratch" and config.weights not in ("default", "none"):
+        raise ConfigError("`from-scratch` takes no `--weights`", hint="`--strategy fine-tune` starts from weights")
+
+
 def _kept_labels(config: FinetuneConfig, weights: Weights) -> tuple[str, ...]:
     """The labels of the weights' own head: from `--labels`, else from the weights' metadata."""
     if config.labels is not None:
         path = Path(config.labels)
         if not path.is_file():
-            raise DataError(f"the labels file `{path}` does not exist", hint="one label a line, in output order")
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise DataError(f"the labels file `{path}` {what}", hint="one label a line, in output order")
         try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         except UnicodeDecodeError as error:
             raise DataError(f"the labels file `{path}` is not UTF-8 text", hint="one label a line") from error
+        if not lines:
+            raise DataError(f"the labels file `{path}` is empty", hint="one label a line, in output order")
         return distinct(lines)
     if weights.labels is None:
         raise DataError("the weights do not say what their outputs mean", hint="pass `--labels FILE`, one label a line")
@@ -165,7 +200,9 @@ def _write_run(
     learned: Learned,
     result: FinetuneResult,
 ) -> None:
-    digest = save_weights(folder / "weights.safetensors", learned.model, task, weights.record.licence)
+    save_weights(folder / "weights.safetensors", learned.model, task, weights.record.licence)
+    write_json(folder / "task.json", task)
+    write_json(folder / "samples.json", dataset.samples)
     run = Run(
         schema=SCHEMA,
         name=name,
@@ -173,7 +210,7 @@ def _write_run(
         backbone=config.backbone,
         seed=config.seed,
         weights=msgspec.structs.replace(weights.record, notes=result.notes),
-        weights_sha256=digest,
+        files={name: sha256_of(folder / name) for name in FILES},
         data=dataset.record(),
         metrics=learned.metrics,
         headline=dataset.headline,
@@ -182,8 +219,6 @@ def _write_run(
     )
     settings = {key: value for key, value in msgspec.to_builtins(config).items() if value is not None}
     write_bytes(folder / "config.toml", tomli_w.dumps(settings).encode())
-    write_json(folder / "task.json", task)
-    write_json(folder / "samples.json", dataset.samples)
     write_bytes(folder / "metrics.jsonl", b"".join(msgspec.json.encode(line) + b"\n" for line in learned.history))
     write_report(folder / "report.html", run, task, learned.history, _command(config))
     write_json(folder / "run.json", run)

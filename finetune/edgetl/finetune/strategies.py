@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 from torch import nn
 
+from edgetl.cache import cache_directory
 from edgetl.errors import DataError
 from edgetl.finetune.backbones import head_name
 from edgetl.finetune.batches import batches
@@ -25,18 +26,19 @@ from edgetl.types import Array, Track
 
 
 class Learned(msgspec.Struct, frozen=True, kw_only=True):
-    """What a strategy gives: the model, its headline metrics, how it got there, and the images it left out."""
+    """A strategy's result: the model, its headline metrics, the way there, splits decoded, images left out."""
 
     model: nn.Module
     metrics: dict[str, float]
     history: Sequence[msgspec.Struct]
     epochs: int
     compute: dict[str, str | int | float]
+    decoded: tuple[Split, ...]
     skipped: tuple[str, ...] = ()
 
 
 class Material(msgspec.Struct, frozen=True, kw_only=True):
-    """What every strategy starts from. `cache` keeps features, `scratch` is removed after the run."""
+    """What every strategy starts from. `scratch` is removed after the run."""
 
     model: nn.Module
     dataset: Dataset
@@ -44,7 +46,6 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
     loop: LoopConfig
     seed: int
     skip_bad_images: bool
-    cache: Path
     scratch: Path
     track: Track
 
@@ -54,13 +55,14 @@ def feature_extraction(material: Material) -> Learned:
     dataset, task, model = material.dataset, material.task, material.model
     head_at = head_name(model)
     model.set_submodule(head_at, nn.Identity())
+    cache = cache_directory("features")
     cost = gmacs(model.eval(), task.input.height, task.input.width)
     installed = not missing(ENGINES["onnxruntime"])
     choice = choose(detect(), cost, len(dataset.samples), engine_installed=installed)
 
     def table(split: Split) -> FeatureTable:
         samples = dataset.split(split)
-        return cached_features(model, samples, dataset.root, task, choice, material.cache, material.track)
+        return cached_features(model, samples, dataset.root, task, choice, cache, material.track)
 
     train_table = table("train")
     skipped = skip_or_raise(train_table.bad, material.skip_bad_images)
@@ -84,6 +86,7 @@ def feature_extraction(material: Material) -> Learned:
         history=head.candidates,
         epochs=0,
         compute=compute,
+        decoded=("train", dataset.headline),
         skipped=tuple(skipped),
     )
 
@@ -124,6 +127,7 @@ def _train_all(material: Material) -> Learned:
         history=history,
         epochs=len(history),
         compute={"training": "torch-fp32"},
+        decoded=("train", material.dataset.headline),
         skipped=(*skipped, *more),
     )
 
@@ -131,7 +135,15 @@ def _train_all(material: Material) -> Learned:
 def keep_head(material: Material) -> Learned:
     """`none`: the weights as they are."""
     metrics, skipped = evaluate(material)
-    return Learned(model=material.model, metrics=metrics, history=(), epochs=0, compute={}, skipped=tuple(skipped))
+    return Learned(
+        model=material.model,
+        metrics=metrics,
+        history=(),
+        epochs=0,
+        compute={},
+        decoded=(material.dataset.headline,),
+        skipped=tuple(skipped),
+    )
 
 
 STRATEGIES: dict[str, Callable[[Material], Learned]] = {
@@ -156,7 +168,7 @@ def evaluate(material: Material) -> tuple[dict[str, float], list[str]]:
         truths += labels
     skipped = skip_or_raise(bad, material.skip_bad_images)
     if not truths:
-        raise DataError("no image of the data set can be decoded", hint="check the files")
+        raise DataError(f"no {dataset.headline} image of `{dataset.root}` can be decoded", hint="check the files")
     return task.score(np.concatenate(predictions), np.array(truths)), skipped
 
 
@@ -174,7 +186,7 @@ def skip_or_raise(bad: Mapping[str, DataError], skip: bool) -> list[str]:
 
 def check_classes_left(truths: Array, task: Task) -> None:
     """After bad images are left out, every class must still have two images to learn from."""
-    counts = np.bincount(truths, minlength=len(task.labels))
+    counts = np.bincount(truths.astype(np.int64), minlength=len(task.labels))
     if counts.min() < 2:
         raise DataError(
             f"the class `{task.labels[int(counts.argmin())]}` has {counts.min()} usable train images",

@@ -80,14 +80,16 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore", UserWarning)  # about pickle protocols; what matters is refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        # torch's own message advises to run the file's code
         raise ArtefactError(
-            f"`{path}` holds more or less than plain tensors: {first_line(error)}",
+            f"`{path}` is damaged or holds more than plain tensors",
             hint="save `model.state_dict()`, best as .safetensors",
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    plain = isinstance(content, Mapping) and all(isinstance(key, str) for key in content)
+    if not plain or not all(isinstance(v, Tensor) and v.layout == torch.strided for v in content.values()):
         raise ArtefactError(f"`{path}` is no state dict", hint="save `model.state_dict()`")
     return dict(content)
 
@@ -158,18 +160,28 @@ def _load(model: nn.Module, state: dict[str, Tensor], name: str) -> None:
         for key in wanted
         if key in state and state[key].shape != wanted[key].shape
     ]
+    kinds = {key: value.dtype for key, value in wanted.items() if key in state}
+    problems += [
+        f"has `{key}` as {state[key].dtype} for {kind}" for key, kind in kinds.items() if not _fits(state[key], kind)
+    ]
+    problems += [
+        f"has values in `{key}` that are not finite" for key in kinds if not bool(torch.isfinite(state[key]).all())
+    ]
     if problems:
         shown = "; ".join(problems[:4]) + (f"; and {len(problems) - 4} more" if len(problems) > 4 else "")
         raise ArtefactError(f"the weights do not fit `{name}`: the file {shown}", hint="is it another architecture?")
     model.load_state_dict(state, strict=False)
 
 
-def save_weights(path: Path, model: nn.Module, task: Task, licence: str) -> str:
-    """Writes a safetensors file that says what its labels and input are; returns its SHA-256."""
+def _fits(value: Tensor, kind: torch.dtype) -> bool:
+    return value.is_floating_point() == kind.is_floating_point and not value.is_complex()
+
+
+def save_weights(path: Path, model: nn.Module, task: Task, licence: str) -> None:
+    """Writes a safetensors file that says what its labels and input are."""
     metadata = {METADATA_KEY: msgspec.json.encode(WeightsMetadata(task=task, licence=licence)).decode()}
     state = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
     save_file(state, path, metadata=metadata)
-    return sha256_of(path)
 
 
 def distinct(labels: list[str]) -> tuple[str, ...]:

@@ -37,9 +37,7 @@ class Session:
         self.bundle = bundle
         self.variant = variant
         self.task = bundle.manifest.task
-        self._engine: Engine | None = open_engine(
-            variant.engine, bundle.open_variant(variant), _merge(variant, options)
-        )
+        self._engine: Engine | None = _open(bundle, variant, options)
         _check_tensors(bundle, self._engine, variant)
 
     @overload
@@ -126,6 +124,17 @@ def load(
     return session
 
 
+def _open(bundle: Bundle, variant: VariantRecord, options: Options) -> Engine:
+    """Compiles the variant; an option that is wrong in the manifest itself is the bundle's fault."""
+    path = bundle.open_variant(variant)
+    try:
+        return open_engine(variant.engine, path, _merge(variant, options))
+    except ConfigError as error:
+        if options or variant.engine not in plugins.ENGINES:
+            raise
+        raise ArtefactError(f"variant `{variant.id}` of `{bundle.path}`: {error.message}", hint=error.hint) from error
+
+
 def _merge(variant: VariantRecord, options: Options) -> dict[str, Option]:
     """The variant's own options and the caller's; what the variant declares cannot be changed from outside."""
     for key, value in variant.options.items():
@@ -153,7 +162,8 @@ def _first_usable(bundle: Bundle, engine: str | None) -> VariantRecord:
     candidates = [v for v in bundle.manifest.variants if v.status != "failed" and engine in (None, v.engine)]
     if not candidates:
         raise ArtefactError(
-            f"`{bundle.path}` has no variant that passed its check" + (f" for `{engine}`" if engine else "")
+            f"`{bundle.path}` has no variant that passed its check" + (f" for `{engine}`" if engine else ""),
+            hint="name one with `--variant`",
         )
     for variant in candidates:
         if variant.engine in plugins.ENGINES and not plugins.missing(plugins.ENGINES[variant.engine]):
@@ -185,5 +195,5 @@ def sample_feeds(bundle: Bundle, count: int) -> Feeds:
     shape = tuple(int(axis) for axis in spec.shape[1:])
     if bundle.manifest.golden.kind == "none":
         return {spec.name: np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)}
-    samples = bundle.arrays("golden/samples.npz")[spec.name]
+    samples = bundle.golden()[spec.name]
     return {spec.name: samples[np.arange(count) % len(samples)]}

@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -26,7 +26,7 @@ class OnnxRuntimeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """`threads` 0 leaves the number to the engine."""
 
     provider: Literal["cpu", "cuda"] = "cpu"
-    threads: int = 0
+    threads: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 def open_engine(path: Path, options: Options) -> "OnnxRuntimeEngine":
@@ -90,11 +90,12 @@ def _open_session(path: Path, options: OnnxRuntimeOptions, session_options: Any)
             f"the provider `{options.provider}` is not in this build",
             hint="install `edgetl[onnxruntime-gpu]`",
         )
+    ort.set_default_logger_severity(4)  # what goes wrong is raised, not logged
     try:
         session = ort.InferenceSession(path, sess_options=session_options, providers=[wanted])
         session.disable_fallback()
     except Exception as error:
-        raise EngineError(NAME, f"cannot open `{path}`: {first_line(error)}") from error
+        raise EngineError(NAME, f"cannot open `{path}`: {first_line(error)}", hint="export it again") from error
     active = session.get_providers()
     if active[0] != wanted:
         raise EngineError(NAME, f"asked for `{wanted}`, got `{active[0]}`", hint="is the driver installed?")

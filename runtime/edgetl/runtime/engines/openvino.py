@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import openvino as ov
@@ -26,8 +26,8 @@ class OpenVinoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     device: str = "CPU"
     inference_precision: Literal["fp32", "fp16", "bf16", "fast"] = "fp32"
     hint: Literal["latency", "throughput"] = "latency"
-    threads: int = 0
-    streams: int = 0
+    threads: Annotated[int, msgspec.Meta(ge=0)] = 0
+    streams: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 def open_engine(path: Path, options: Options) -> "OpenVinoEngine":
@@ -44,7 +44,7 @@ class OpenVinoEngine:
             self._compiled = core.compile_model(core.read_model(path), options.device, _properties(options))
             self._request = self._compiled.create_infer_request()
         except (RuntimeError, ValueError, TypeError) as error:
-            raise EngineError(NAME, f"cannot open `{path}`: {first_line(error)}") from error
+            raise EngineError(NAME, f"cannot open `{path}`: {first_line(error)}", hint="export it again") from error
         self.inputs = [_spec(port) for port in self._compiled.inputs]
         self.outputs = [_spec(port) for port in self._compiled.outputs]
         self._names = [spec.name for spec in self.outputs]
