@@ -218,6 +218,8 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, sent: signal.Signals, secon
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=5)
             break
+    if process.poll() is None:
+        process.kill()
     _, errors = process.communicate(timeout=30)
     assert process.returncode == code, errors
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
