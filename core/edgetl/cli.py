@@ -14,7 +14,7 @@ from edgetl.cli_devices import devices_app
 from edgetl.console import Commands, Json, disk_is_full, prepare_streams, reports_errors, say, track
 from edgetl.errors import ArtefactError, ConfigError, DependencyError
 from edgetl.files import configured
-from edgetl.plugins import require
+from edgetl.plugins import heavy_imports, require
 
 app = typer.Typer(
     cls=Commands,
@@ -93,8 +93,9 @@ def finetune(
         "jinja2",
         "tomli_w",
     )
-    from edgetl.finetune.loop import LoopConfig
-    from edgetl.finetune.stage import FinetuneConfig, finetune
+    with heavy_imports():
+        from edgetl.finetune.loop import LoopConfig
+        from edgetl.finetune.stage import FinetuneConfig, finetune
 
     loop = configured(
         {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "augment": augment},
@@ -132,7 +133,8 @@ def export(
 ) -> None:
     """Turn a run into a bundle: convert, quantise, and judge every variant here."""
     require("export", "torch", "torchvision", "onnx", "onnxscript", "safetensors", "matplotlib", "jinja2")
-    from edgetl.export.stage import ExportConfig, export
+    with heavy_imports():
+        from edgetl.export.stage import ExportConfig, export
 
     named = _names(variants)
     config = configured(
@@ -266,7 +268,8 @@ def demo(
         "matplotlib",
         "jinja2",
     )
-    from edgetl.export.demo import run_demo
+    with heavy_imports():
+        from edgetl.export.demo import run_demo
 
     result = run_demo(out, overwrite=overwrite, track=track, say=say)
     if as_json:
