@@ -1,5 +1,6 @@
 """The command line: parses, calls one stage, prints, exits. Stages are imported inside their command."""
 
+import os
 import signal
 import sys
 from importlib.metadata import version
@@ -37,7 +38,15 @@ def main() -> None:
     """The entry point of the `edgetl` command. SIGTERM cleans up like Ctrl-C."""
     prepare_streams()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if end.code != console.INTERRUPTED:
+            raise
+        # Python would end itself by SIGINT instead when the interrupt passed through an exec() during an import
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(console.INTERRUPTED)
 
 
 def _print_version(value: bool) -> None:

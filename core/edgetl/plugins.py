@@ -86,7 +86,6 @@ def heavy_imports() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.freeze()
         gc.enable()
 
 
