@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgetl.bundle import Manifest, file_records, open_bundle, write_manifest
-from edgetl.devices.check import answer
+from edgetl.bundle import file_records, open_bundle, write_manifest
+from edgetl.devices.examine import answer
 from edgetl.export.targets import Calibration, load_target
+from edgetl.manifest import Manifest
 from edgetl.runtime import Session
 from edgetl.tasks.normalisation import Normalisation, normalisation
 from edgetl.types import Array, Pixels
@@ -73,7 +74,7 @@ def plant(folder: Path, variant: str, edit: Edit, calibration: Pixels, *, per_te
     if record.golden is not None:
         opened = open_bundle(folder)
         with Session(opened, opened.variant(variant), {}) as session:
-            logits = answer(session, opened.arrays("golden/samples.npz")["image"])
+            logits = answer(session, opened.arrays("golden/samples.npz")["image"])["logits"]
         np.savez_compressed(folder / record.golden, logits=logits)
     rehash(folder)
 

@@ -2,91 +2,16 @@
 
 import zipfile
 from pathlib import Path
-from typing import Literal
 
-import msgspec
 import numpy as np
 
 from edgetl.errors import ArtefactError, first_line, suggest
 from edgetl.files import inside, read_json, sha256_of, write_json
-from edgetl.run import WeightsRecord
-from edgetl.tasks import Task
-from edgetl.types import Array, Option, Precision, TensorSpec
+from edgetl.manifest import MAJOR, FileRecord, Manifest, VariantRecord, inconsistency
+from edgetl.types import Array
 
-SCHEMA = "1.0"
-MAJOR = 1
 MAX_ARRAYS_BYTES = 2 * 2**30
 """An .npz whose arrays unpack to more is refused."""
-
-
-class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
-    path: str
-    size: int
-    sha256: str
-
-
-class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The task metric of a variant beside torch's, paired on the same labelled samples.
-
-    `lost`: right in torch, wrong in the variant; `gained`: the reverse. Values are fractions of 1.
-    """
-
-    metric: str
-    samples: int
-    reference: float
-    value: float
-    lost: int
-    gained: int
-
-
-class VariantRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One engine × precision. `files[0]` is what the engine opens; `options` are needed to run as declared."""
-
-    id: str
-    engine: str
-    precision: Precision
-    files: tuple[str, ...]
-    options: dict[str, Option] = {}
-    golden: str | None = None
-    engine_version: str
-    status: Literal["verified", "failed", "unverified"]
-    verdict: str
-    reason: str = ""
-    task_result: TaskResult | None = None
-
-
-class GoldenRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Which images travel: real ones from the validation split, generated ones, or none."""
-
-    kind: Literal["validation", "synthetic", "none"]
-    samples: int = 0
-    encoded: tuple[str, ...] = ()
-    decoder: str = ""
-
-
-class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the model comes from."""
-
-    run: str
-    strategy: str
-    backbone: str
-    data_fingerprint: str
-    weights: WeightsRecord
-    calibration: dict[str, str | int | bool]
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """`manifest.json`: everything a device must know, and the digest of every file."""
-
-    schema: str
-    task: Task
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    variants: tuple[VariantRecord, ...]
-    golden: GoldenRecord
-    source: SourceRecord
-    versions: dict[str, str]
-    files: tuple[FileRecord, ...]
 
 
 class Bundle:
@@ -96,6 +21,8 @@ class Bundle:
         self.path = path
         self.manifest = manifest
         self._records = {record.path: record for record in manifest.files}
+        self._verified: dict[str, tuple[int, int]] = {}
+        self._golden: dict[str, Array] | None = None
 
     def variant(self, name: str) -> VariantRecord:
         """The variant called `name`. Raises ArtefactError with the closest name."""
@@ -107,15 +34,23 @@ class Bundle:
         return known[name]
 
     def file(self, relative: str) -> Path:
-        """The path of a listed file whose size and SHA-256 are as the manifest says. Raises ArtefactError."""
+        """The path of a listed file whose size and SHA-256 are as the manifest says. Raises ArtefactError.
+
+        A file is hashed once, and again when its size or time of change differ.
+        """
         record = self._records.get(relative)
         if record is None:
             raise ArtefactError(f"`{relative}` is not listed in the manifest of `{self.path}`", hint="export it again")
         path = inside(self.path, relative)
         if not path.is_file():
             raise ArtefactError(f"`{path}` is missing", hint="copy or export the bundle again")
-        if path.stat().st_size != record.size or sha256_of(path) != record.sha256:
+        found = path.stat()
+        state = found.st_size, found.st_mtime_ns
+        if self._verified.get(relative) == state:
+            return path
+        if found.st_size != record.size or sha256_of(path) != record.sha256:
             raise ArtefactError(f"`{path}` differs from the manifest", hint="copy or export the bundle again")
+        self._verified[relative] = state
         return path
 
     def open_variant(self, variant: VariantRecord) -> Path:
@@ -136,9 +71,20 @@ class Bundle:
     def golden(self) -> dict[str, Array]:
         """The golden set: `image` and torch's `logits`, true `labels` if known, answers under hypotheses.
 
-        Shapes as docs/artefacts.md says. Raises ArtefactError for any other.
+        Shapes as docs/artefacts.md says; read once. Raises ArtefactError for any other.
         """
+        if self._golden is None:
+            self._golden = self._read_golden()
+        return self._golden
+
+    def _read_golden(self) -> dict[str, Array]:
         arrays = self.arrays("golden/samples.npz")
+        names = arrays.pop("names", None)
+        if names is not None and tuple(names.tolist()) != self.manifest.task.labels:
+            raise ArtefactError(
+                f"the golden set of `{self.path}` was made for labels in another order than the manifest's",
+                hint="the labels were edited; export the bundle again",
+            )
         count, labels = self.manifest.golden.samples, len(self.manifest.task.labels)
         shapes = {"image": (count, *self.manifest.inputs[0].shape[1:]), "logits": (count, labels), "labels": (count,)}
         shapes = {name: shape for name, shape in shapes.items() if name in arrays or name != "labels"}
@@ -151,6 +97,32 @@ class Bundle:
         if wrong or count < 1 or arrays["image"].dtype != np.uint8:
             raise ArtefactError(f"the golden set of `{self.path}` is not as the manifest says", hint="export it again")
         return arrays
+
+    def probes(self) -> tuple[list[bytes], Array]:
+        """The decoder's probe files and the uint8 pixels they must give, (probes, height, width, 3)."""
+        record, spec = self.manifest.golden, self.manifest.task.input
+        if not record.probes:
+            return [], np.zeros((0, spec.height, spec.width, 3), np.uint8)
+        expected = self.arrays("golden/probes.npz").get("image")
+        if expected is None or expected.shape != (len(record.probes), spec.height, spec.width, 3):
+            raise ArtefactError(f"the probes of `{self.path}` are not as the manifest says", hint="export it again")
+        return [self.file(relative).read_bytes() for relative in record.probes], expected
+
+    def validation(self, variant: VariantRecord) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Arrays of shape (samples,): `samples`, `truths`, `reference` of the split, `variant` of the variant.
+
+        Raises ArtefactError when they were not recorded or do not fit.
+        """
+        shared = self.arrays(self.manifest.validation or "")
+        own = self.arrays(variant.answers or "")
+        labels = len(self.manifest.task.labels)
+        parts = [shared.get(name) for name in ("samples", "truths", "reference")] + [own.get("variant")]
+        whole = [part for part in parts if part is not None and part.ndim == 1 and part.dtype.kind in "iu"]
+        if len({len(part) for part in whole}) != 1 or len(whole) != len(parts):
+            raise ArtefactError(f"the recorded answers of `{variant.id}` do not fit", hint="export it again")
+        if any(part.size and not 0 <= part.min() <= part.max() < labels for part in whole[1:]):
+            raise ArtefactError(f"the recorded answers of `{variant.id}` name no label", hint="export it again")
+        return shared, own
 
     def own_answers(self, variant: VariantRecord) -> Array | None:
         """The variant's logits for the golden set on the export machine. Raises ArtefactError."""
@@ -181,35 +153,9 @@ def open_bundle(path: str | Path) -> Bundle:
     manifest = read_json(path / "manifest.json", Manifest, major=MAJOR)
     for record in manifest.files:
         inside(path, record.path)
-    if problem := _inconsistency(manifest):
+    if problem := inconsistency(manifest):
         raise ArtefactError(f"the manifest of `{path}` contradicts itself: {problem}", hint="export the bundle again")
     return Bundle(path, manifest)
-
-
-def _inconsistency(manifest: Manifest) -> str | None:
-    """What no export would have written, or None."""
-    task, golden = manifest.task, manifest.golden
-    outputs = {spec.name: spec.shape for spec in manifest.outputs}
-    if any(outputs.get(name, ())[1:] != (len(task.labels),) for name in ("logits", "probabilities")):
-        return f"{len(task.labels)} labels for outputs of another size"
-    if [spec.shape[1:] for spec in manifest.inputs] != [(task.input.height, task.input.width, 3)]:
-        return "the input tensor is not the task's"
-    names = [variant.id for variant in manifest.variants]
-    if not names or len(set(names)) != len(names):
-        return "there must be variants, each with its own name"
-    if golden.kind != "none" and not 0 <= len(golden.encoded) <= golden.samples:
-        return "more encoded golden images than samples"
-    return next((problem for v in manifest.variants if (problem := _variant_inconsistency(manifest, v))), None)
-
-
-def _variant_inconsistency(manifest: Manifest, variant: VariantRecord) -> str | None:
-    listed = {record.path for record in manifest.files}
-    if not variant.files or not {*variant.files, *([variant.golden] if variant.golden else [])} <= listed:
-        return f"variant `{variant.id}` names no listed file"
-    result = variant.task_result
-    if result and not (result.lost >= 0 <= result.gained and 0 <= result.lost + result.gained <= result.samples):
-        return f"variant `{variant.id}` has impossible counts"
-    return None
 
 
 def file_records(root: Path) -> tuple[FileRecord, ...]:

@@ -31,7 +31,19 @@ GATE_FAILED, UNDECIDED, NOTHING_JUDGED = 7, 8, 3
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing run or bundle.")]
 BundleArgument = Annotated[Path, typer.Argument(help="A bundle folder written by `edgetl export`.")]
 Device = Annotated[str | None, typer.Option(help="A device profile by name or path; default: this machine.")]
-Variants = Annotated[Optional[str], typer.Option(help="Comma-separated variants; default: all.")]  # noqa: UP045
+Variants = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Comma-separated variants; default: the device's plan, else all."),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 8 when the verdict is undecided.")]
+LabelledData = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--data", help="More labelled samples: FOLDER/LABEL/images, or a CSV with path,label[,group]."),
+]
+UnlabelledData = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--unlabelled", help="Images without labels; how many answers change bounds the drop."),
+]
 
 
 def main() -> None:
@@ -170,7 +182,12 @@ def check(
     bundle: BundleArgument,
     device: Device = None,
     variants: Variants = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 8 when the verdict is undecided.")] = False,
+    data: LabelledData = None,
+    sequential: Annotated[
+        bool, typer.Option("--sequential", help="Take the samples of --data one by one, and stop when decided.")
+    ] = False,
+    unlabelled: UnlabelledData = None,
+    strict: Strict = False,
     as_json: Json = False,
 ) -> None:
     """Say whether the variants are still right on this machine: exit 0, 7 (no), 8 (undecided, --strict)."""
@@ -178,7 +195,8 @@ def check(
     from edgetl.devices.check import check
 
     opened = open_bundle(bundle)
-    report = check(opened, _profile(device), variants=_names(variants), track=track)
+    new = _new_data(opened, data, unlabelled, sequential=sequential)
+    report = check(opened, _profile(device), variants=_names(variants), new=new, track=track)
     if as_json:
         console.print_json(report)
     else:
@@ -295,6 +313,22 @@ def _names(value: str | None) -> list[str] | None:
     if not names:
         raise ConfigError("`--variants` is empty", hint="name variants, separated by commas")
     return names
+
+
+def _new_data(bundle: Any, data: Path | None, unlabelled: Path | None, *, sequential: bool) -> Any:
+    """What `--data`, `--sequential` and `--unlabelled` bring, or None."""
+    from edgetl.devices.evidence import NewData
+    from edgetl.tasks.labelled import read_labelled, read_unlabelled
+
+    if sequential and data is None:
+        raise ConfigError("`--sequential` needs `--data`", hint="name a folder or a CSV of labelled images")
+    if data is None and unlabelled is None:
+        return None
+    return NewData(
+        labelled=tuple(read_labelled(data, bundle.manifest.task.labels)) if data else (),
+        sequential=sequential,
+        unlabelled=tuple(read_unlabelled(unlabelled)) if unlabelled else (),
+    )
 
 
 def _profile(device: str | None) -> Any:

@@ -45,7 +45,7 @@ def check_table(report: Values) -> RenderableType:
         Text.from_markup(f"[bold]{escape(variant['id'])}[/] {escape(reason['layer'])}: {escape(_reason(reason))}")
         for variant in report["variants"]
         for reason in variant["reasons"]
-        if reason["verdict"] != "pass"
+        if reason["verdict"] != "pass" or reason["cause"]
     ]
     final = Text.assemble(f"{report['bundle']} on {report['device']}: ", verdict_text(report["verdict"]))
     return Group(made, Text(), *lines, final)

@@ -29,7 +29,7 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What an engine says it really runs.
+    """What an engine says it really runs. `asked` is the provider that was asked for.
 
     `layers` counts the compute layers (convolutions, matrix products) by executed precision.
     """
@@ -37,6 +37,7 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     version: str
     provider: str
+    asked: str = ""
     precision: str
     threads: int
     layers: dict[str, int] = {}

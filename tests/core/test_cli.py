@@ -169,7 +169,7 @@ def test_check_speaks_json_as_designed(cli: Cli, bundle: Path) -> None:
     assert set(report) == {"bundle", "device", "verdict", "variants"}
     keys = {
         "id", "verdict", "samples", "metric", "drop_points", "agreement", "sqnr_db", "max_abs_dlogit", "latency_ms",
-        "size_bytes", "facts", "reasons",
+        "size_bytes", "facts", "reasons", "kl", "column_sqnr_db", "reproduction_sqnr_db",
     }  # fmt: skip
     for variant in report["variants"]:
         assert set(variant) == keys

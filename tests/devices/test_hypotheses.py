@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from edgetl.devices.hypotheses import graph_cause, input_cause
-from edgetl.tasks.images import ImageInput, prepare
+from edgetl.devices.hypotheses import graph_cause
 
 RNG = np.random.default_rng(0)
 REFERENCE = RNG.normal(0, 3, (64, 10))
@@ -48,24 +46,3 @@ def test_two_of_a_thousand_outputs_exchanged_are_found_though_the_ratio_is_fine(
 
 def test_answers_that_are_not_finite_have_no_cause_but_do_not_crash() -> None:
     assert graph_cause(np.full_like(REFERENCE, np.nan), REFERENCE, {"fault": OTHER}, LABELS) is None
-
-
-@pytest.mark.parametrize(
-    ("mode", "interpolation", "cause"),
-    [
-        ("crop", "nearest", "nearest crop for bilinear crop"),
-        ("squash", "bilinear", "bilinear squash for bilinear crop"),
-    ],
-)
-def test_the_other_preparation_is_named(tmp_path: object, mode: str, interpolation: str, cause: str) -> None:
-    import io
-
-    right = ImageInput(height=24, width=24, resize=28)
-    wrong = ImageInput(height=24, width=24, resize=28, mode=mode, interpolation=interpolation)  # type: ignore[arg-type]
-    encoded = []
-    for _ in range(3):
-        stream = io.BytesIO()
-        Image.fromarray(RNG.integers(0, 256, (50, 80, 3), dtype=np.uint8)).resize((160, 100)).save(stream, "PNG")
-        encoded.append(stream.getvalue())
-    expected = np.stack([prepare(content, wrong) for content in encoded])
-    assert input_cause(encoded, expected, right) == cause

@@ -10,10 +10,11 @@ from PIL import Image
 from tests.conftest import Cli
 from tests.planting import rehash
 
-from edgetl.bundle import Manifest, open_bundle
+from edgetl.bundle import open_bundle
 from edgetl.errors import ArtefactError, ConfigError, DataError, EngineError
 from edgetl.finetune.data import read_dataset
 from edgetl.finetune.loop import decode_all
+from edgetl.manifest import Manifest
 from edgetl.run import open_run
 from edgetl.runtime import load
 from edgetl.runtime.bench import BenchOptions, bench
@@ -138,5 +139,5 @@ def test_measurements_lie_beside_the_signed_content(own_bundle: Path, cli: Cli) 
     assert cli("bench", own_bundle, "--seconds", "0.1", "--variants", "openvino-int8", "--json").exit_code == 0
     assert (own_bundle / "manifest.json").read_bytes() == before
     inspected = json.loads(cli("inspect", own_bundle, "--json").stdout)
-    assert inspected["measurements"][-1]["command"] == "bench" and inspected["schema"] == "1.0"
+    assert inspected["measurements"][-1]["command"] == "bench" and inspected["schema"] == "1.1"
     assert open_bundle(own_bundle)

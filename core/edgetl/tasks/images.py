@@ -68,13 +68,16 @@ def prepare(sample: Sample, spec: ImageInput, *, color: Literal["rgb", "bgr"] = 
     return np.asarray(resize(image, spec))
 
 
-def decode(source: str | Path | bytes) -> Image.Image:
-    """Decodes a file or its bytes to an upright 8-bit RGB image. Raises DataError."""
+def decode(source: str | Path | bytes, *, upright: bool = True) -> Image.Image:
+    """Decodes a file or its bytes to an upright 8-bit RGB image. Raises DataError.
+
+    `upright=False` leaves the pixels as they are stored: the mistake of ignoring EXIF, to recognise it.
+    """
     name = "the image" if isinstance(source, bytes) else f"`{source}`"
 
     def opened() -> Image.Image:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            return to_rgb(image)
+            return to_rgb(image, upright=upright)
 
     return _guarded(opened, name)
 
@@ -95,7 +98,7 @@ def _guarded(decoding: Callable[[], Image.Image], name: str) -> Image.Image:
         ) from error
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, *, upright: bool = True) -> Image.Image:
     """Upright 8-bit RGB from any Pillow mode; the first frame of an animation.
 
     Transparent pixels become white, 16-bit grey is scaled to 8 bit, CMYK is converted.
@@ -103,7 +106,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width} × {image.height} pixels are more than {MAX_PIXELS}")
     image.load()
-    image = ImageOps.exif_transpose(image)
+    image = ImageOps.exif_transpose(image) if upright else image
     if image.mode == "F":
         raise ValueError("floating-point pixels have no known range")
     if image.mode == "I" or image.mode.startswith("I;16"):

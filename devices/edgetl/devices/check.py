@@ -1,32 +1,29 @@
-"""Judges the variants of a bundle on this machine, layer by layer."""
+"""Judges the variants of a bundle on this machine, layer by layer, with one error budget for all questions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 import msgspec
-import numpy as np
 
 from edgetl import plugins
-from edgetl.bundle import Bundle, VariantRecord
-from edgetl.devices.layers import count_changes, input_layer, numerics_layer, task_layer
-from edgetl.devices.numerics import sqnr_db
-from edgetl.devices.profile import Profile, Tolerance, differences
-from edgetl.devices.verdict import Interval, Latency, Metric, Reason, Report, VariantReport, worst
-from edgetl.errors import EngineError
+from edgetl.bundle import Bundle
+from edgetl.devices.answers import Answers
+from edgetl.devices.evidence import NewData, labelled_answers, unlabelled_changes
+from edgetl.devices.examine import Examined, Golden, examine, read_golden
+from edgetl.devices.layers.input import Preprocess
+from edgetl.devices.layers.task import Evidence, measure, task_layer
+from edgetl.devices.profile import Profile, differences
+from edgetl.devices.statistics import ALPHA
+from edgetl.devices.verdict import Reason, Report, VariantReport, settle, worst
+from edgetl.errors import ConfigError, DependencyError
 from edgetl.machine import detect
+from edgetl.manifest import VariantRecord
 from edgetl.runtime import Session
-from edgetl.runtime.bench import BenchOptions, single_stream
-from edgetl.runtime.precision import precision_problem
-from edgetl.types import Array, Track, silent
+from edgetl.runtime.bench import BenchOptions
+from edgetl.runtime.session import planned_variant
+from edgetl.types import Track, silent
 
-BATCH = 8
 LATENCY = BenchOptions(min_seconds=1.0, min_queries=200, max_seconds=10.0)
-
-
-class Golden(msgspec.Struct, frozen=True, kw_only=True):
-    """The golden set in memory: its arrays, and the input layer's reason, which all variants share."""
-
-    arrays: dict[str, Array]
-    input: Reason | None
 
 
 def check(
@@ -35,27 +32,40 @@ def check(
     *,
     variants: Sequence[str] | None = None,
     latency: BenchOptions | None = LATENCY,
+    new: NewData | None = None,
+    preprocess: Preprocess | None = None,
     track: Track = silent,
 ) -> Report:
-    """Judges `variants` (default: all) with the profile's options, tolerances and bounds.
+    """Judges `variants` (default: the device's plan, else all) with the profile's options, tolerances and bounds.
 
     A variant is skipped when its engine is not installed or this is not the profile's hardware; the report's
-    verdict is `skipped` when that leaves nothing. `latency=None` measures none.
-    Raises ArtefactError for a damaged bundle.
+    verdict is `skipped` when that leaves nothing. `latency=None` measures none. `new`: labelled or unlabelled
+    images that help to decide the task layer. `preprocess`: the device's own preparation of encoded images, to
+    be judged in place of edgetl's.
+    Raises ArtefactError for a damaged bundle, DataError for a bad image, ConfigError and DependencyError.
     """
-    chosen = [bundle.variant(name) for name in variants] if variants else list(bundle.manifest.variants)
+    chosen = choose(bundle, profile, variants)
     bundle.verify()
     skips = {variant.id: skip_reason(variant, profile) for variant in chosen}
-    golden = _golden(bundle) if not all(skips.values()) else None
-    reports = []
-    for variant in track(chosen, "check", len(chosen)):
-        reason = skips[variant.id]
-        if reason is not None or golden is None:
-            reports.append(VariantReport(id=variant.id, verdict="skipped", reasons=(reason,) if reason else ()))
-        else:
-            reports.append(_judge(bundle, variant, profile, golden, latency))
+    runnable = [variant for variant in chosen if skips[variant.id] is None]
+    golden = read_golden(bundle, preprocess) if runnable else Golden(arrays={}, input=None)
+    examined = [
+        examine(bundle, variant, profile, golden, latency) for variant in track(runnable, "check", len(runnable))
+    ]
+    if new is not None:
+        examined = _with_new(bundle, profile, examined, golden, new, track)
+    judged = {report.id: report for report in settle([_judge_task(each, profile, bundle) for each in examined])}
+    reports = tuple(judged.get(variant.id) or _skipped(variant, skips[variant.id]) for variant in chosen)
     verdict = worst(report.verdict for report in reports)
-    return Report(bundle=str(bundle.path), device=profile.name, verdict=verdict, variants=tuple(reports))
+    return Report(bundle=str(bundle.path), device=profile.name, verdict=verdict, variants=reports)
+
+
+def choose(bundle: Bundle, profile: Profile, variants: Sequence[str] | None) -> list[VariantRecord]:
+    """The variants named, else the one of the device's plan, else all."""
+    if variants is not None:
+        return [bundle.variant(name) for name in dict.fromkeys(variants)]
+    planned = planned_variant(bundle, profile.name)
+    return [bundle.variant(planned)] if planned else list(bundle.manifest.variants)
 
 
 def skip_reason(variant: VariantRecord, profile: Profile) -> Reason | None:
@@ -74,88 +84,84 @@ def skip_reason(variant: VariantRecord, profile: Profile) -> Reason | None:
     return None
 
 
-def _golden(bundle: Bundle) -> Golden:
-    record = bundle.manifest.golden
-    if record.kind == "none":
-        return Golden(arrays={}, input=None)
-    arrays = bundle.golden()
-    if not record.encoded:
-        return Golden(arrays=arrays, input=None)
-    encoded = [bundle.file(relative).read_bytes() for relative in record.encoded]
-    expected = arrays["image"][: len(encoded)]
-    return Golden(arrays=arrays, input=input_layer(bundle.manifest.task, encoded, expected, record.decoder))
+def _skipped(variant: VariantRecord, reason: Reason | None) -> VariantReport:
+    return VariantReport(id=variant.id, verdict="skipped", reasons=(reason,) if reason else ())
 
 
-def _judge(
-    bundle: Bundle, variant: VariantRecord, profile: Profile, golden: Golden, latency: BenchOptions | None
-) -> VariantReport:
-    """Opens one variant and asks every layer."""
-    try:
-        # not load(): an executed precision other than the declared one is to be judged, with all its numbers
-        with Session(bundle, variant, profile.options(variant.engine) or {}) as session:
-            report = _judge_answers(session, profile, golden)
-            timing = single_stream(session, latency) if latency else None
-    except EngineError as error:
-        reason = Reason(layer="engine", verdict="fail", text=error.message)
-        return VariantReport(id=variant.id, verdict="fail", size_bytes=bundle.size_bytes(variant), reasons=(reason,))
-    measured = Latency(p50=timing.p50_ms, p99=timing.p99_ms) if timing else None
-    return msgspec.structs.replace(report, latency_ms=measured, size_bytes=bundle.size_bytes(variant))
+def _judge_task(examined: Examined, profile: Profile, bundle: Bundle) -> VariantReport:
+    report, evidence = examined.report, examined.evidence
+    if evidence is None:
+        return report
+    labels = bundle.manifest.task.labels
+    metric, interval, reasons = task_layer(evidence, profile.accuracy, labels, exempt=examined.exempt)
+    return msgspec.structs.replace(
+        report, metric=metric, drop_points=interval, reasons=(*report.reasons, *reasons)
+    )  # fmt: skip
 
 
-def _judge_answers(session: Session, profile: Profile, golden: Golden) -> VariantReport:
-    variant = session.variant
-    facts = session.facts
-    reasons = [golden.input] if golden.input else []
-    if problem := precision_problem(variant.precision, facts):
-        reasons.append(Reason(layer="precision", verdict="fail", text=problem))
-    if not golden.arrays:
-        reasons.append(Reason(layer="numerics", verdict="undecided", text="the bundle carries no golden set"))
-        return VariantReport(
-            id=variant.id, verdict=worst(r.verdict for r in reasons), facts=facts, reasons=tuple(reasons)
-        )
-    logits = answer(session, golden.arrays["image"])
-    tolerance: Tolerance = getattr(profile.numerics, variant.precision)
-    distance, numerics = numerics_layer(logits, golden.arrays, tolerance, session.task.labels)
-    metric, interval, task_reason = _judge_task(session, logits, golden, profile, passed=numerics.verdict == "pass")
-    reasons += [numerics, task_reason]
-    return VariantReport(
-        id=variant.id,
-        verdict=worst(reason.verdict for reason in reasons),
-        samples=distance.samples,
-        metric=metric,
-        drop_points=interval,
-        agreement=distance.agreement,
-        sqnr_db=distance.sqnr_db,
-        max_abs_dlogit=distance.max_abs_dlogit,
-        facts=facts,
-        reasons=tuple(reasons),
+def _with_new(
+    bundle: Bundle, profile: Profile, examined: list[Examined], golden: Golden, new: NewData, track: Track
+) -> list[Examined]:
+    """Adds what the new images show to the evidence of every variant that is still in question."""
+    if new.sequential and profile.accuracy.metric != "top1":
+        raise ConfigError(f"`--sequential` decides top1, not {profile.accuracy.metric}", hint="leave it out")
+    open_questions = {each.variant.id: each.evidence for each in examined if each.evidence and not each.exempt}
+    reference = _reference(bundle, profile, examined, golden)
+    with ExitStack() as stack:
+
+        def opened(variant: VariantRecord) -> Session:
+            return stack.enter_context(Session(bundle, variant, profile.options(variant.engine) or {}))
+
+        torch_like = opened(reference)
+        sessions = {name: opened(bundle.variant(name)) for name in open_questions}
+        decided = _Decided(open_questions, profile) if new.sequential else None
+        labelled = labelled_answers(torch_like, sessions, new.labelled, decided, track) if new.labelled else {}
+        changed = unlabelled_changes(torch_like, sessions, new.unlabelled, track) if new.unlabelled else {}
+    return [_extended(each, labelled, changed, sequential=new.sequential) for each in examined]
+
+
+class _Decided:
+    """Whether the stream of new answers has decided about every variant; fails share the budget equally."""
+
+    def __init__(self, evidence: Mapping[str, Evidence], profile: Profile) -> None:
+        self._evidence, self._accuracy = evidence, profile.accuracy
+
+    def __call__(self, new: Mapping[str, Answers]) -> bool:
+        for name, answers in new.items():
+            joined = self._evidence[name].answers.with_new(answers)
+            drop = measure(Evidence(answers=joined, sequential=True), self._accuracy)
+            if drop.p_within > ALPHA and drop.p_above > ALPHA / len(new):
+                return False
+        return True
+
+
+def _extended(
+    examined: Examined, labelled: Mapping[str, Answers], changed: Mapping[str, tuple[int, int]], *, sequential: bool
+) -> Examined:
+    name, evidence = examined.variant.id, examined.evidence
+    if evidence is None or examined.exempt:
+        return examined
+    answers = evidence.answers.with_new(labelled[name]) if name in labelled else evidence.answers
+    note = evidence.note
+    if name in labelled:
+        added, offered = len(answers) - len(evidence.answers), len(labelled[name])
+        known = f", {offered - added} were known" if added < offered else ""
+        note += f"{added} new samples{known}: "
+    extended = Evidence(answers=answers, note=note, unlabelled=changed.get(name), sequential=sequential)
+    return msgspec.structs.replace(examined, evidence=extended)
+
+
+def _reference(bundle: Bundle, profile: Profile, examined: Sequence[Examined], golden: Golden) -> VariantRecord:
+    """An fp32 variant whose answers are torch's, to stand in for torch on new images."""
+    for each in examined:
+        if each.exempt:
+            return each.variant
+    seen = {each.variant.id for each in examined}
+    others = [v for v in bundle.manifest.variants if v.precision == "fp32" and v.id not in seen]
+    for variant in others:
+        if skip_reason(variant, profile) is None and examine(bundle, variant, profile, golden, None).exempt:
+            return variant
+    raise DependencyError(
+        "new images need an fp32 variant that runs here and answers as torch does, to compare with",
+        hint="export one, and install its engine",
     )
-
-
-def _judge_task(
-    session: Session, logits: Array, golden: Golden, profile: Profile, *, passed: bool
-) -> tuple[Metric | None, Interval | None, Reason]:
-    """The task layer: inherited from the export machine when the variant's own answers are reproduced."""
-    variant = session.variant
-    result, note = variant.task_result, ""
-    floor = getattr(profile.numerics, variant.precision).reproduction_sqnr_db
-    own = session.bundle.own_answers(variant)
-    reproduced = sqnr_db(logits, own) if own is not None else None
-    if reproduced is None or reproduced < floor:
-        note = "no answers of the export machine to compare with, so judged on the golden set: "
-        if reproduced is not None:
-            note = f"answers differ from the export machine's (SQNR {reproduced:.1f} dB), so judged on the golden set: "
-        truths = golden.arrays.get("labels")
-        result = count_changes(logits, golden.arrays["logits"], truths, "top1") if truths is not None else None
-    if result is None or result.samples == 0:
-        return None, None, Reason(layer="task", verdict="undecided", text=f"{note}none has a label")
-    exempt = variant.precision == "fp32" and passed
-    interval, reason = task_layer(result, profile.accuracy.max_drop_points, exempt=exempt)
-    metric = Metric(name=result.metric, reference=result.reference, value=result.value)
-    return metric, interval, msgspec.structs.replace(reason, text=note + reason.text)
-
-
-def answer(session: Session, images: Array) -> Array:
-    """The session's logits for all `images`, in batches, shape (samples, labels)."""
-    batches = [session.infer({"image": images[i : i + BATCH]})["logits"] for i in range(0, len(images), BATCH)]
-    return np.concatenate(batches)

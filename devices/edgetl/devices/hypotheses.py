@@ -7,18 +7,14 @@ information (0–255 for 0–1) are found like the others.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Mapping
 
 import msgspec
 import numpy as np
-from PIL import Image
 
-from edgetl.errors import DataError
 from edgetl.tasks import ImageClassification
-from edgetl.tasks.images import ImageInput, decode, resize
 from edgetl.tasks.normalisation import Normalisation, normalisation
-from edgetl.types import Array, Pixels
+from edgetl.types import Array
 
 PREFIX = "logits under "
 """Arrays of golden/samples.npz: torch's answers to the first samples under the hypothesis that follows."""
@@ -26,9 +22,6 @@ PREFIX = "logits under "
 MIN_GAIN_DB = 6.0
 MAX_P = 1e-3
 """A hypothesis is named when it cuts the error power to a quarter and a one-sided sign test over samples agrees."""
-
-
-Preparation = Callable[[Image.Image], Pixels]
 
 
 def graph_hypotheses(task: ImageClassification) -> dict[str, Normalisation]:
@@ -96,38 +89,3 @@ def _cycles(nearest: Array) -> dict[int, int]:
     while (smaller := {int(nearest[i]) for i in image}) != image:
         image = smaller
     return {i: int(nearest[i]) for i in sorted(image) if nearest[i] != i}
-
-
-def input_cause(encoded: list[bytes], expected: Pixels, spec: ImageInput) -> str | None:
-    """Which other preparation of the encoded images gives the expected pixels, when the right one does not."""
-    right = _mean_difference(encoded, expected, _preparation(spec))
-    scores = {name: _mean_difference(encoded, expected, make) for name, make in _other_preparations(spec).items()}
-    best = min(scores, key=lambda name: scores[name])
-    return best if scores[best] < right / 2 else None
-
-
-def _preparation(spec: ImageInput) -> Preparation:
-    return lambda image: np.asarray(resize(image, spec))
-
-
-def _other_preparations(spec: ImageInput) -> dict[str, Preparation]:
-    """What a device might do instead: the other channel order, every other interpolation and crop."""
-    others: dict[str, Preparation] = {"red and blue swapped": lambda image: np.asarray(resize(image, spec))[..., ::-1]}
-    modes: tuple[Literal["crop", "squash"], ...] = ("crop", "squash")
-    interpolations: tuple[Literal["nearest", "bilinear", "bicubic"], ...] = ("nearest", "bilinear", "bicubic")
-    for mode in modes:
-        for interpolation in interpolations:
-            other = msgspec.structs.replace(spec, mode=mode, interpolation=interpolation)
-            if other != spec:
-                name = f"{interpolation} {mode} for {spec.interpolation} {spec.mode}"
-                others[name] = _preparation(other)
-    return others
-
-
-def _mean_difference(encoded: list[bytes], expected: Pixels, make: Preparation) -> float:
-    """Mean absolute difference in grey levels; infinite when an image cannot be decoded."""
-    try:
-        made = [make(decode(content)) for content in encoded]
-    except DataError:
-        return math.inf
-    return float(np.mean([np.abs(a.astype(int) - b).mean() for a, b in zip(made, expected, strict=True)]))

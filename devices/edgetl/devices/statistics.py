@@ -1,4 +1,4 @@
-"""The drop of an accuracy measured on the same samples: its confidence bounds, exact where counts are small.
+"""The drop of an accuracy measured on the same samples: p-values and bounds, exact where counts are small.
 
 A sample is *lost* when only the reference was right, *gained* when only the variant was; the drop is the
 difference of the two probabilities. Bounds are one-sided at 95 %.
@@ -8,6 +8,7 @@ paired-sample design", Statistics in Medicine 17 (1998); Berger & Boos, "P value
 set for the nuisance parameter", JASA 89 (1994).
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -16,13 +17,27 @@ import numpy as np
 from edgetl.types import Array
 
 ALPHA = 0.05
-EXACT_SAMPLES = 5000
+EXACT_SAMPLES = 20_000
 EXACT_CHANGES = 200
-"""Up to so many samples and changed answers the bound is exact; above, the score bound is accurate enough."""
+"""Up to so many samples and changed answers p-values are exact; above, the score test is accurate enough."""
 
-_BOOS = 0.001
+_BOOS = 1e-4
 _SCORE = 1.6448536269514722
 """The 95 % quantile of the normal distribution."""
+
+
+def p_above(lost: int, gained: int, samples: int, max_drop: float) -> float:
+    """p-value of "the true drop is at most `max_drop`": small when the drop is clearly above it."""
+    return p_within(gained, lost, samples, -max_drop)
+
+
+def p_within(lost: int, gained: int, samples: int, max_drop: float) -> float:
+    """p-value of "the true drop is at least `max_drop`": small when the drop is clearly below it."""
+    if samples == 0:
+        return 1.0
+    if not _is_small(lost + gained, samples):
+        return _normal_tail(-float(_score(np.array(lost), np.array(gained), samples, max_drop)))
+    return min(1.0, _exact(lost, gained, samples, max_drop, *_change_rate_bounds(lost + gained, samples)))
 
 
 def drop_bounds(lost: int, gained: int, samples: int) -> tuple[float, float]:
@@ -30,6 +45,14 @@ def drop_bounds(lost: int, gained: int, samples: int) -> tuple[float, float]:
     if samples == 0:
         return -1.0, 1.0
     return -_upper(gained, lost, samples), _upper(lost, gained, samples)
+
+
+def fewest_samples(max_drop: float) -> int:
+    """The smallest number of samples that can show a drop of at most `max_drop`: that without any change."""
+    size = math.ceil(math.log(ALPHA) / math.log1p(-max_drop)) if max_drop < 1 else 1
+    while p_within(0, 0, size, max_drop) > ALPHA:
+        size += max(1, size // 200)
+    return size
 
 
 def samples_to_decide(lost: int, gained: int, samples: int, max_drop: float) -> int | None:
@@ -40,12 +63,15 @@ def samples_to_decide(lost: int, gained: int, samples: int, max_drop: float) -> 
     size = max(samples, 1)
     while size <= 10**8:
         scale = size / max(samples, 1)
-        upper = score_bound(lost * scale, gained * scale, size)
-        lower = -score_bound(gained * scale, lost * scale, size)
-        if upper <= max_drop or lower > max_drop:
+        score = float(_score(np.array(lost * scale), np.array(gained * scale), size, max_drop))
+        if abs(score) >= _SCORE and _decides(round(lost * scale), round(gained * scale), size, max_drop):
             return size
-        size = math.ceil(size * 1.05)
+        size = math.ceil(size * 1.02)
     return None
+
+
+def _decides(lost: int, gained: int, samples: int, max_drop: float) -> bool:
+    return min(p_within(lost, gained, samples, max_drop), p_above(lost, gained, samples, max_drop)) <= ALPHA
 
 
 def score_bound(lost: float, gained: float, samples: int) -> float:
@@ -55,17 +81,26 @@ def score_bound(lost: float, gained: float, samples: int) -> float:
 
 
 def _upper(lost: int, gained: int, samples: int) -> float:
-    if samples > EXACT_SAMPLES or lost + gained > EXACT_CHANGES:
-        return score_bound(lost, gained, samples)
-    low, high = _change_rate_bounds(lost + gained, samples)
+    near = score_bound(lost, gained, samples)
+    if not _is_small(lost + gained, samples):
+        return near
     observed = (lost - gained) / samples
-    return _largest(lambda drop: _p_value(lost, gained, samples, drop, low, high) > ALPHA, observed)
+    rates = _change_rate_bounds(lost + gained, samples)
+    # the exact bound lies close to the score bound, and p-values far from it are the costly ones
+    stop = min(1.0, near + 0.25 * (near - observed) + 2 / samples)
+    return _largest(lambda drop: _exact(lost, gained, samples, drop, *rates) > ALPHA, observed, stop)
 
 
-def _largest(holds: Callable[[float], bool], start: float) -> float:
-    """The largest drop in [start, 1] for which `holds`, which is true at the start, found by bisection."""
-    low, high = start, 1.0
-    for _ in range(30):
+def _is_small(changes: int, samples: int) -> bool:
+    return samples <= EXACT_SAMPLES and changes <= EXACT_CHANGES
+
+
+def _largest(holds: Callable[[float], bool], start: float, stop: float = 1.0) -> float:
+    """The largest drop from `start` on for which `holds`, which is true at the start, found by bisection."""
+    if stop < 1 and holds(stop):
+        return _largest(holds, stop)
+    low, high = start, stop
+    while high - low > 1e-7:
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     return high
@@ -80,7 +115,11 @@ def _score(lost: Array, gained: Array, samples: int, drop: float) -> Array:
     return np.asarray((lost - gained - samples * drop) / np.sqrt(variance))
 
 
-def _p_value(lost: int, gained: int, samples: int, drop: float, low: float, high: float) -> float:
+def _normal_tail(score: float) -> float:
+    return 0.5 * math.erfc(score / math.sqrt(2))
+
+
+def _exact(lost: int, gained: int, samples: int, drop: float, low: float, high: float) -> float:
     """Exact probability of an outcome at least as favourable, at the worst change rate its own interval allows."""
     rates = np.linspace(max(low, abs(drop)), max(high, abs(drop)), 25)
     most = min(samples, int(samples * rates[-1] + 8 * math.sqrt(samples * rates[-1]) + 12))
@@ -95,7 +134,7 @@ def _p_value(lost: int, gained: int, samples: int, drop: float, low: float, high
 
 def _trinomial(b: Array, c: Array, samples: int, rate: float, drop: float) -> float:
     """Total probability of the outcomes (lost b, gained c) when answers change at `rate`."""
-    factorial = _log_factorials(samples)
+    factorial = log_factorials(samples)
     lost, gained, same = (rate + drop) / 2, (rate - drop) / 2, 1 - rate
     log_p = factorial[samples] - factorial[b] - factorial[c] - factorial[samples - b - c]
     log_p = log_p + _times_log(b, lost) + _times_log(c, gained) + _times_log(samples - b - c, same)
@@ -106,19 +145,30 @@ def _times_log(count: Array, probability: float) -> Array:
     return count * math.log(probability) if probability > 0 else np.where(count == 0, 0.0, -np.inf)
 
 
-def _log_factorials(n: int) -> Array:
+@functools.lru_cache(maxsize=8)
+def log_factorials(n: int) -> Array:
+    """log 0! … log n!"""
     return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
 
 
 def _change_rate_bounds(changes: int, samples: int) -> tuple[float, float]:
     """Clopper–Pearson interval at 1 − _BOOS for the rate at which answers change."""
+    return lower_rate(changes, samples, _BOOS / 2), upper_rate(changes, samples, _BOOS / 2)
 
-    def cdf(rate: float, count: int) -> float:
-        counts = np.arange(count + 1)
-        return _trinomial(counts, np.zeros_like(counts), samples, rate, rate)
 
-    high = 1.0 if changes == samples else _largest(lambda rate: cdf(rate, changes) > _BOOS / 2, changes / samples)
-    if changes == 0:
-        return 0.0, high
-    low = 1 - _largest(lambda same: 1 - cdf(1 - same, changes - 1) > _BOOS / 2, 1 - changes / samples)
-    return low, high
+def upper_rate(events: int, samples: int, alpha: float = ALPHA) -> float:
+    """Clopper–Pearson one-sided upper bound, at 1 − `alpha`, of the probability of an event."""
+    if events >= samples:
+        return 1.0
+    return _largest(lambda rate: _binomial_cdf(events, samples, rate) > alpha, events / samples)
+
+
+def lower_rate(events: int, samples: int, alpha: float = ALPHA) -> float:
+    """Clopper–Pearson one-sided lower bound, at 1 − `alpha`, of the probability of an event."""
+    return 1 - upper_rate(samples - events, samples, alpha)
+
+
+def _binomial_cdf(events: int, samples: int, rate: float) -> float:
+    """Probability of at most `events`."""
+    counts = np.arange(events + 1)
+    return min(1.0, _trinomial(counts, np.zeros_like(counts), samples, rate, rate))

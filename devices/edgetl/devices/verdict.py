@@ -1,24 +1,31 @@
 """What `check` says: a verdict per variant with its numbers and reasons. These structs are the JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
+from msgspec import structs
 
+from edgetl.devices.multiplicity import holm
+from edgetl.devices.statistics import ALPHA
 from edgetl.types import EngineFacts, Verdict
 
-Layer = Literal["hardware", "engine", "precision", "input", "numerics", "task"]
+Layer = Literal["hardware", "engine", "precision", "input", "numerics", "task", "latency", "baseline"]
 
 _SEVERITY: dict[Verdict, int] = {"pass": 0, "skipped": 0, "undecided": 1, "fail": 2}
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a layer said `verdict`; `cause` names the fault when it is known."""
+    """Why a layer said `verdict`; `cause` names the fault when it is known.
+
+    `p_value`: for a statistical question, how probable such data are although all is within its bound.
+    """
 
     layer: Layer
     verdict: Verdict
     text: str
     cause: str | None = None
+    p_value: float | None = None
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,8 +45,14 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """Milliseconds a query, single stream. Bounds are one-sided at 95 %, when they were asked for."""
+
     p50: float
     p99: float | None
+    p50_low: float | None = None
+    p50_high: float | None = None
+    p99_low: float | None = None
+    p99_high: float | None = None
 
 
 class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +65,10 @@ class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
     drop_points: Interval | None = None
     agreement: float | None = None
     sqnr_db: float | None = None
+    column_sqnr_db: float | None = None
+    kl: float | None = None
     max_abs_dlogit: float | None = None
+    reproduction_sqnr_db: float | None = None
     latency_ms: Latency | None = None
     size_bytes: int = 0
     facts: EngineFacts | None = None
@@ -66,6 +82,28 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     verdict: Verdict
     variants: tuple[VariantReport, ...]
+
+
+def settle(reports: Sequence[VariantReport]) -> tuple[VariantReport, ...]:
+    """Applies the one error budget: a statistical failure stands only if Holm's correction leaves it below 5 %.
+
+    A pass needs no correction: the gate passes when all its questions do, so a wrong pass needs the one bad
+    variant to pass (Berger, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24, 1982).
+    """
+    asked = [r.p_value for report in reports for r in report.reasons if r.p_value is not None]
+    adjusted = iter(holm(asked))
+    settled = []
+    for report in reports:
+        reasons = tuple(r if r.p_value is None else _settled(r, next(adjusted)) for r in report.reasons)
+        settled.append(structs.replace(report, reasons=reasons, verdict=worst(r.verdict for r in reasons)))
+    return tuple(settled)
+
+
+def _settled(reason: Reason, adjusted: float) -> Reason:
+    if reason.verdict != "fail" or adjusted <= ALPHA:
+        return reason
+    text = f"{reason.text}; not significant among all questions of this check (p {adjusted:.2g})"
+    return structs.replace(reason, verdict="undecided", text=text)
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
-from edgetl.bundle import GoldenRecord
 from edgetl.devices.hypotheses import PREFIX, graph_hypotheses
+from edgetl.export.probes import expected_pixels, probes
 from edgetl.files import write_bytes, write_via
 from edgetl.finetune.graph import torch_predictor
+from edgetl.manifest import GoldenRecord
 from edgetl.run import SampleRecord
 from edgetl.tasks import Task
 from edgetl.tasks.images import decode, decoder_version, prepare
@@ -108,18 +109,27 @@ def _logits(model: nn.Module, task: Task, pixels: Pixels) -> Array:
     return np.concatenate([predict(pixels[i : i + BATCH]) for i in range(0, len(pixels), BATCH)])
 
 
-def write_golden(folder: Path, golden: GoldenSet, answers: dict[str, Array]) -> GoldenRecord:
-    """Writes golden/samples.npz and golden/images/ into the bundle folder."""
-    (folder / "golden" / "images").mkdir(parents=True)
-    arrays = {"image": golden.pixels, **answers}
-    if golden.truths is not None:
-        arrays["labels"] = golden.truths
-    write_via(folder / "golden" / "samples.npz", lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
-    for relative, content in golden.encoded:
+def write_golden(folder: Path, golden: GoldenSet | None, answers: dict[str, Array], task: Task) -> GoldenRecord:
+    """Writes golden/: samples.npz and images/ of the golden set, if there is one, and the decoder's probes."""
+    (folder / "golden" / "probes").mkdir(parents=True)
+    if golden:
+        (folder / "golden" / "images").mkdir()
+    tests = probes(task.input)
+    encoded = golden.encoded if golden else ()
+    for relative, content in (*encoded, *tests):
         write_bytes(folder / relative, content)
+    _save(folder / "golden" / "probes.npz", {"image": expected_pixels(tests, task.input)})
+    if golden:
+        arrays = {"image": golden.pixels, "names": np.array(task.labels), **answers}
+        _save(folder / "golden" / "samples.npz", arrays | ({} if golden.truths is None else {"labels": golden.truths}))
     return GoldenRecord(
-        kind=golden.kind,
-        samples=len(golden.pixels),
-        encoded=tuple(relative for relative, _ in golden.encoded),
+        kind=golden.kind if golden else "none",
+        samples=len(golden.pixels) if golden else 0,
+        encoded=tuple(relative for relative, _ in encoded),
         decoder=decoder_version(),
+        probes=tuple(relative for relative, _ in tests),
     )
+
+
+def _save(path: Path, arrays: dict[str, Array]) -> None:
+    write_via(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]

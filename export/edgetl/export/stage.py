@@ -8,15 +8,7 @@ from pathlib import Path
 import msgspec
 
 from edgetl import plugins
-from edgetl.bundle import (
-    SCHEMA,
-    Bundle,
-    GoldenRecord,
-    Manifest,
-    SourceRecord,
-    VariantRecord,
-    write_manifest,
-)
+from edgetl.bundle import Bundle, write_manifest
 from edgetl.devices.check import check
 from edgetl.devices.profile import host_profile
 from edgetl.devices.verdict import Report, VariantReport
@@ -35,6 +27,7 @@ from edgetl.export.source import Source, check_unchanged, open_source, pixels_of
 from edgetl.export.targets import Calibration, load_target, parse_variant
 from edgetl.files import write_bytes
 from edgetl.finetune.graph import INPUT, deploy, export_onnx
+from edgetl.manifest import SCHEMA, GoldenRecord, Manifest, SourceRecord, VariantRecord
 from edgetl.staging import check_target, staged_directory
 from edgetl.types import TensorSpec, Track, silent
 
@@ -159,12 +152,13 @@ def _write_content(folder: Path, source: Source, config: ExportConfig, names: Se
 
 def _write_golden(folder: Path, source: Source, config: ExportConfig, track: Track) -> GoldenRecord:
     if config.golden == "none":
-        return GoldenRecord(kind="none")
+        return write_golden(folder, None, {}, source.task)
     if config.golden == "synthetic":
         golden = synthetic_golden(source.task, config.seed)
     else:
         golden = validation_golden(source.split("val"), source.root, source.task, config.seed)
-    return write_golden(folder, golden, torch_answers(source.model, source.task, golden.pixels, track))
+    answers = torch_answers(source.model, source.task, golden.pixels, track)
+    return write_golden(folder, golden, answers, source.task)
 
 
 def _convert(name: str, graph: Path, folder: Path, calibration: Calibration) -> VariantRecord:

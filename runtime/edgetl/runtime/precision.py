@@ -1,4 +1,4 @@
-"""Whether an engine runs what the variant declares; a silent change of precision is never accepted."""
+"""Whether an engine runs what was asked for; a silent change of precision or provider is never accepted."""
 
 from edgetl.types import EngineFacts, Precision
 
@@ -17,3 +17,11 @@ def precision_problem(declared: Precision, facts: EngineFacts) -> str | None:
     if declared == "int8" and share < MIN_INT8_SHARE:
         return f"declared int8, but {facts.engine} runs only {share:.0%} of the compute layers in int8"
     return None
+
+
+def provider_problem(facts: EngineFacts) -> str | None:
+    """What is wrong with the provider that did the work, or None. OpenVINO's AUTO and MULTI may choose freely."""
+    asked = facts.asked.split(":")[0]
+    if asked in ("", "AUTO", "MULTI", "HETERO") or facts.provider.startswith(asked):
+        return None
+    return f"asked for {facts.asked}, but {facts.provider} did the work"

@@ -9,11 +9,12 @@ import msgspec
 import numpy as np
 
 from edgetl import plugins
-from edgetl.bundle import Bundle, VariantRecord, open_bundle
+from edgetl.bundle import Bundle, open_bundle
 from edgetl.errors import ArtefactError, ConfigError, DependencyError, EngineError, suggest
 from edgetl.files import inside, read_json
+from edgetl.manifest import VariantRecord
 from edgetl.runtime.engines import Engine, open_engine
-from edgetl.runtime.precision import precision_problem
+from edgetl.runtime.precision import precision_problem, provider_problem
 from edgetl.tasks import Classification
 from edgetl.tasks.images import Sample
 from edgetl.types import EngineFacts, Feeds, Option, Options, Outputs
@@ -37,7 +38,7 @@ class Session:
         self.bundle = bundle
         self.variant = variant
         self.task = bundle.manifest.task
-        self._engine: Engine | None = _open(bundle, variant, options)
+        self._engine: Engine | None = _compile(bundle, variant, options)
         _check_tensors(bundle, self._engine, variant)
 
     @overload
@@ -118,13 +119,13 @@ def load(
     else:
         chosen = opened.variant(variant) if variant is not None else _first_usable(opened, engine)
     session = Session(opened, chosen, options or {})
-    if problem := precision_problem(chosen.precision, session.facts):
+    if problem := precision_problem(chosen.precision, session.facts) or provider_problem(session.facts):
         session.close()
         raise EngineError(chosen.engine, problem, hint="an engine's option or the file differs from the export")
     return session
 
 
-def _open(bundle: Bundle, variant: VariantRecord, options: Options) -> Engine:
+def _compile(bundle: Bundle, variant: VariantRecord, options: Options) -> Engine:
     """Compiles the variant; an option that is wrong in the manifest itself is the bundle's fault."""
     path = bundle.open_variant(variant)
     try:
@@ -144,6 +145,12 @@ def _merge(variant: VariantRecord, options: Options) -> dict[str, Option]:
                 hint="choose a variant of the precision you want",
             )
     return {**options, **variant.options}
+
+
+def planned_variant(bundle: Bundle, device: str) -> str | None:
+    """The variant of the bundle's plan for `device`, or None when there is no such plan."""
+    path = inside(bundle.path, f"plans/{device}.json")
+    return read_json(path, Plan, major=1).variant if path.is_file() else None
 
 
 def _plan(bundle: Bundle, device: str) -> Plan:

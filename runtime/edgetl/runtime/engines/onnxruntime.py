@@ -57,6 +57,7 @@ class OnnxRuntimeEngine:
                 engine=NAME,
                 version=ort.__version__,
                 provider=_busiest_provider(events),
+                asked=PROVIDERS[self._options.provider],
                 precision=compute_precision(layers),
                 threads=self._options.threads or detect().cores,
                 layers=layers,

@@ -56,6 +56,7 @@ class OpenVinoEngine:
             engine=NAME,
             version=str(ov.__version__).split("-")[0],
             provider=",".join(self._compiled.get_property("EXECUTION_DEVICES")),
+            asked=self._options.device,
             precision=compute_precision(layers),
             threads=int(self._compiled.get_property("INFERENCE_NUM_THREADS")) if self._options.device == "CPU" else 0,
             layers=layers,

@@ -1,0 +1,131 @@
+"""`manifest.json`: what a bundle says of itself. Only structs, and what they may not contradict."""
+
+from typing import Literal
+
+import msgspec
+
+from edgetl.machine import Machine
+from edgetl.run import WeightsRecord
+from edgetl.tasks import Task
+from edgetl.types import EngineFacts, Option, Precision, TensorSpec
+
+SCHEMA = "1.1"
+MAJOR = 1
+
+
+class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
+    path: str
+    size: int
+    sha256: str
+
+
+class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The task metric of a variant beside torch's, paired on the same labelled samples.
+
+    `lost`: right in torch, wrong in the variant; `gained`: the reverse. Values are fractions of 1.
+    """
+
+    metric: str
+    samples: int
+    reference: float
+    value: float
+    lost: int
+    gained: int
+
+
+class VariantRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One engine × precision. `files[0]` is what the engine opens; `options` are needed to run as declared.
+
+    `golden`: its own logits for the golden set; `answers`: its answers on the validation split; `facts`: what
+    ran when these were made.
+    """
+
+    id: str
+    engine: str
+    precision: Precision
+    files: tuple[str, ...]
+    options: dict[str, Option] = {}
+    golden: str | None = None
+    engine_version: str
+    status: Literal["verified", "failed", "unverified"]
+    verdict: str
+    reason: str = ""
+    task_result: TaskResult | None = None
+    answers: str | None = None
+    facts: EngineFacts | None = None
+
+
+class GoldenRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Which images travel: real ones from the validation split, generated ones, or none.
+
+    `probes` are generated image files that only test the decoder (orientation, transparency, 16 bit).
+    """
+
+    kind: Literal["validation", "synthetic", "none"]
+    samples: int = 0
+    encoded: tuple[str, ...] = ()
+    decoder: str = ""
+    probes: tuple[str, ...] = ()
+
+
+class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the model comes from."""
+
+    run: str
+    strategy: str
+    backbone: str
+    data_fingerprint: str
+    weights: WeightsRecord
+    calibration: dict[str, str | int | bool]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """`manifest.json`: everything a device must know, and the digest of every file.
+
+    `validation`: truths and torch's answers of the validation split; `machine`: where the bundle was made.
+    """
+
+    schema: str
+    task: Task
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    variants: tuple[VariantRecord, ...]
+    golden: GoldenRecord
+    source: SourceRecord
+    versions: dict[str, str]
+    files: tuple[FileRecord, ...]
+    validation: str | None = None
+    machine: Machine | None = None
+
+
+def inconsistency(manifest: Manifest) -> str | None:
+    """What no export would have written, or None."""
+    task, golden = manifest.task, manifest.golden
+    outputs = {spec.name: spec.shape for spec in manifest.outputs}
+    if any(outputs.get(name, ())[1:] != (len(task.labels),) for name in ("logits", "probabilities")):
+        return f"{len(task.labels)} labels for outputs of another size"
+    if [spec.shape[1:] for spec in manifest.inputs] != [(task.input.height, task.input.width, 3)]:
+        return "the input tensor is not the task's"
+    listed = {record.path for record in manifest.files}
+    loose = {*golden.encoded, *golden.probes, *([manifest.validation] if manifest.validation else [])} - listed
+    if loose:
+        return f"`{min(loose)}` is no listed file"
+    names = [variant.id for variant in manifest.variants]
+    if not names or len(set(names)) != len(names):
+        return "there must be variants, each with its own name"
+    if golden.kind != "none" and not 0 <= len(golden.encoded) <= golden.samples:
+        return "more encoded golden images than samples"
+    return next((problem for v in manifest.variants if (problem := _variant_inconsistency(manifest, v))), None)
+
+
+def _variant_inconsistency(manifest: Manifest, variant: VariantRecord) -> str | None:
+    listed = {record.path for record in manifest.files}
+    if (
+        not variant.files
+        or not {*variant.files, *(name for name in (variant.golden, variant.answers) if name)} <= listed
+    ):
+        return f"variant `{variant.id}` names no listed file"
+    result = variant.task_result
+    if result and not (result.lost >= 0 <= result.gained and 0 <= result.lost + result.gained <= result.samples):
+        return f"variant `{variant.id}` has impossible counts"
+    return None

@@ -1,0 +1,69 @@
+"""Labelled images for judging: a folder of class folders, or a CSV file that lists them."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from edgetl.errors import DataError, suggest
+from edgetl.tasks.images import SUFFIXES
+
+
+class LabelledFile(msgspec.Struct, frozen=True, kw_only=True):
+    """An image file and the index of its label; `group` is what it belongs to, empty when unknown."""
+
+    path: Path
+    label: int
+    group: str = ""
+
+
+def read_labelled(source: Path, labels: tuple[str, ...]) -> list[LabelledFile]:
+    """FOLDER/LABEL/image files, or the rows of a `.csv` with the columns path, label and, if wanted, group.
+
+    Paths in a CSV are relative to it. Raises DataError for a label that is none of `labels`, or for no image.
+    """
+    found = _from_csv(source) if source.suffix.lower() == ".csv" else _from_folders(source)
+    index = {name: position for position, name in enumerate(labels)}
+    strange = sorted({label for _, label, _ in found} - set(index))
+    if strange:
+        hint = suggest(strange[0], labels)
+        if {"train", "val", "test"} & set(strange):
+            hint = f"name one split: `{source / strange[-1]}`"
+        raise DataError(f"`{strange[0]}` in `{source}` is none of the bundle's labels", hint=hint)
+    if not found:
+        raise DataError(f"`{source}` holds no labelled images", hint="expected is FOLDER/LABEL/image.jpg")
+    return [LabelledFile(path=path, label=index[label], group=group) for path, label, group in found]
+
+
+def read_unlabelled(folder: Path) -> list[Path]:
+    """Every image file below `folder`, sorted. Raises DataError when there is none."""
+    if not folder.is_dir():
+        raise DataError(f"the folder `{folder}` does not exist", hint="check the path")
+    if not (found := _images(folder.rglob("*"))):
+        raise DataError(f"`{folder}` holds no images", hint=f"images end in {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def _images(paths: Iterable[Path]) -> list[Path]:
+    return sorted(p for p in paths if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file())
+
+
+def _from_folders(source: Path) -> list[tuple[Path, str, str]]:
+    if not source.is_dir():
+        raise DataError(f"the data folder `{source}` does not exist", hint="check the path")
+    folders = sorted(path for path in source.iterdir() if path.is_dir() and path.name[0] != ".")
+    return [(image, folder.name, "") for folder in folders for image in _images(folder.rglob("*"))]
+
+
+def _from_csv(source: Path) -> list[tuple[Path, str, str]]:
+    try:
+        with source.open(newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(stream))
+            columns = set(rows[0]) if rows else set()
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"`{source}` cannot be read as CSV: {error}", hint="check the path and the encoding") from error
+    if rows and not {"path", "label"} <= columns:
+        known = ", ".join(f"`{name}`" for name in sorted(str(column) for column in columns))
+        raise DataError(f"`{source}` has the columns {known}", hint="it needs `path` and `label`, and may have `group`")
+    return [(source.parent / str(row["path"]), str(row["label"]), str(row.get("group") or "")) for row in rows]

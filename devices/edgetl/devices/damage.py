@@ -1,0 +1,71 @@
+"""Which classes or groups a conversion damaged: silent ones, and those that lost more than the rest.
+
+References: Fisher's exact test (hypergeometric tail); Holm's correction over all classes and groups.
+"""
+
+import math
+
+import msgspec
+import numpy as np
+
+from edgetl.devices.answers import Answers
+from edgetl.devices.multiplicity import holm
+from edgetl.devices.statistics import ALPHA, log_factorials
+from edgetl.types import Array
+
+
+class Damage(msgspec.Struct, frozen=True, kw_only=True):
+    """`lost` of the `right` answers the reference gave in `name`, which is a class or a group."""
+
+    name: str
+    lost: int
+    right: int
+    p_value: float
+
+
+def silent_classes(reference: Array, variant: Array, labels: tuple[str, ...]) -> list[str]:
+    """Labels the reference gives and the variant never does, more often than changed answers explain.
+
+    `reference`, `variant`: label indices, shape (samples,). With a share c of answers changed elsewhere, all r
+    answers of a label change by chance with probability c^r; that must be below 5 % over all labels.
+    """
+    given = np.bincount(reference, minlength=len(labels))
+    unheard = np.flatnonzero((given > 0) & (np.bincount(variant, minlength=len(labels)) == 0))
+    if not len(unheard):
+        return []
+    elsewhere = ~np.isin(reference, unheard)
+    changed = int(np.sum((reference != variant) & elsewhere))
+    share = (changed + 1) / (int(elsewhere.sum()) + 2)
+    limit = math.log(ALPHA / np.count_nonzero(given))
+    return [labels[i] for i in unheard if given[i] * math.log(share) <= limit]
+
+
+def damaged(answers: Answers, labels: tuple[str, ...]) -> list[Damage]:
+    """Classes and groups whose right answers were lost significantly more often than the rest's, worst first."""
+    right, lost = answers.reference == answers.truths, answers.lost
+    parts = [(label, answers.truths == i) for i, label in enumerate(labels)]
+    if answers.groups is not None:
+        parts += [(f"group {name}", answers.groups == name) for name in np.unique(answers.groups) if name]
+    found = [
+        Damage(name=name, lost=int(lost[part].sum()), right=int(right[part].sum()), p_value=1.0)
+        for name, part in parts
+        if lost[part].any()
+    ]
+    tails = [_tail(each.lost, each.right, int(lost.sum()), int(right.sum())) for each in found]
+    unharmed = [1.0] * (len(parts) - len(found))
+    adjusted = holm(tails + unharmed)[: len(found)]
+    named = [msgspec.structs.replace(each, p_value=p) for each, p in zip(found, adjusted, strict=True) if p <= ALPHA]
+    return sorted(named, key=lambda each: each.p_value)
+
+
+def _tail(lost: int, right: int, all_lost: int, all_right: int) -> float:
+    """Probability that at least `lost` of `all_lost`, drawn from `all_right`, fall among `right`."""
+    log = log_factorials(all_right)
+    k = np.arange(lost, min(right, all_lost) + 1)
+    k = k[all_lost - k <= all_right - right]
+
+    def choose(n: int, of: Array) -> Array:
+        return np.asarray(log[n] - log[of] - log[n - of])
+
+    logs = choose(right, k) + choose(all_right - right, all_lost - k) - choose(all_right, np.array(all_lost))
+    return min(1.0, float(np.exp(logs).sum()))

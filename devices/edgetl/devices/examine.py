@@ -1,0 +1,140 @@
+"""Opens one variant, runs the golden set through it once, and asks the engine, input and numerics layers."""
+
+import msgspec
+import numpy as np
+
+from edgetl.bundle import Bundle
+from edgetl.devices.answers import Answers, no_answers, validation_answers
+from edgetl.devices.layers.input import Preprocess, input_layer
+from edgetl.devices.layers.numerics import numerics_layer, reproduction
+from edgetl.devices.layers.task import Evidence
+from edgetl.devices.profile import Profile, Tolerance
+from edgetl.devices.verdict import Latency, Reason, VariantReport, worst
+from edgetl.errors import EngineError
+from edgetl.machine import detect
+from edgetl.manifest import VariantRecord
+from edgetl.runtime import Session
+from edgetl.runtime.bench import BenchOptions, single_stream
+from edgetl.runtime.precision import precision_problem, provider_problem
+from edgetl.types import Array, EngineFacts, Outputs
+
+BATCH = 8
+
+
+class Golden(msgspec.Struct, frozen=True, kw_only=True):
+    """The golden set in memory: its arrays, and the input layer's reason, which all variants share."""
+
+    arrays: dict[str, Array]
+    input: Reason | None
+
+
+class Examined(msgspec.Struct, frozen=True, kw_only=True):
+    """A variant's report without the task layer, and what that layer will judge; `exempt` as it says there."""
+
+    variant: VariantRecord
+    report: VariantReport
+    evidence: Evidence | None = None
+    exempt: bool = False
+
+
+def read_golden(bundle: Bundle, preprocess: Preprocess | None) -> Golden:
+    """Reads the golden set and judges the preparation of its encoded images and of the decoder's probes."""
+    record, task = bundle.manifest.golden, bundle.manifest.task
+    arrays = bundle.golden() if record.kind != "none" else {}
+    encoded, expected = bundle.probes()
+    if record.encoded:
+        encoded += [bundle.file(relative).read_bytes() for relative in record.encoded]
+        expected = np.concatenate([expected, arrays["image"][: len(record.encoded)]])
+    judged = input_layer(task, encoded, expected, record.decoder, preprocess) if encoded else None
+    return Golden(arrays=arrays, input=judged)
+
+
+def examine(
+    bundle: Bundle, variant: VariantRecord, profile: Profile, golden: Golden, latency: BenchOptions | None
+) -> Examined:
+    """Asks every layer but the task's. A variant that does not open fails in the engine layer."""
+    size = bundle.size_bytes(variant)
+    try:
+        # not load(): an executed precision other than the declared one is to be judged, with all its numbers
+        with Session(bundle, variant, profile.options(variant.engine) or {}) as session:
+            examined = _examine(session, profile, golden)
+            timing = single_stream(session, latency) if latency else None
+    except EngineError as error:
+        reason = Reason(layer="engine", verdict="fail", text=error.message)
+        report = VariantReport(id=variant.id, verdict="fail", size_bytes=size, reasons=(reason,))
+        return Examined(variant=variant, report=report)
+    measured = Latency(p50=timing.p50_ms, p99=timing.p99_ms) if timing else None
+    report = msgspec.structs.replace(examined.report, latency_ms=measured, size_bytes=size)
+    return msgspec.structs.replace(examined, report=report)
+
+
+def _examine(session: Session, profile: Profile, golden: Golden) -> Examined:
+    variant, facts = session.variant, session.facts
+    reasons = [golden.input] if golden.input else []
+    for problem in (precision_problem(variant.precision, facts), provider_problem(facts)):
+        if problem:
+            reasons.append(Reason(layer="precision", verdict="fail", text=problem))
+    if not golden.arrays:
+        reasons.append(Reason(layer="numerics", verdict="undecided", text="the bundle carries no golden set"))
+        report = VariantReport(id=variant.id, verdict="undecided", facts=facts, reasons=tuple(reasons))
+        return Examined(variant=variant, report=report)
+    outputs = answer(session, golden.arrays["image"])
+    tolerance: Tolerance = getattr(profile.numerics, variant.precision)
+    distance, numerics = numerics_layer(outputs, golden.arrays, tolerance, session.task)
+    own = session.bundle.own_answers(variant)
+    repeated, odd = reproduction(
+        outputs["logits"], own, tolerance, same_kind=_same_kind(session.bundle, variant, facts)
+    )
+    reasons += [numerics, *([odd] if odd else [])]
+    report = VariantReport(
+        id=variant.id,
+        verdict=worst(reason.verdict for reason in reasons),
+        samples=distance.samples,
+        agreement=distance.agreement,
+        sqnr_db=distance.sqnr_db,
+        column_sqnr_db=distance.column_sqnr_db,
+        kl=distance.kl,
+        max_abs_dlogit=distance.max_abs_dlogit,
+        reproduction_sqnr_db=repeated,
+        facts=facts,
+        reasons=tuple(reasons),
+    )
+    evidence = _inherited(session, outputs["logits"], golden, repeated, tolerance)
+    exempt = variant.precision == "fp32" and report.verdict == "pass"
+    return Examined(variant=variant, report=report, evidence=evidence, exempt=exempt)
+
+
+def _inherited(
+    session: Session, logits: Array, golden: Golden, repeated: float | None, tolerance: Tolerance
+) -> Evidence:
+    """The answers recorded at export when the variant's own are reproduced, else those to the golden set."""
+    recorded = validation_answers(session.bundle, session.variant)
+    if recorded is not None and repeated is not None and repeated >= tolerance.reproduction_sqnr_db:
+        return Evidence(answers=recorded)
+    note = "no answers of the export machine to compare with, so judged on the golden set: "
+    if repeated is not None:
+        note = f"answers differ from the export machine's (SQNR {repeated:.1f} dB), so judged on the golden set: "
+    truths = golden.arrays.get("labels")
+    if truths is None:
+        return Evidence(answers=no_answers(), note=note)
+    best = golden.arrays["logits"].argmax(axis=1)
+    # golden samples carry no file digest: numbers that no digest is likely to have keep them apart
+    samples = np.arange(len(truths), dtype=np.uint64)
+    answers = Answers(samples=samples, truths=truths, reference=best, variant=logits.argmax(axis=1))
+    return Evidence(answers=answers, note=note)
+
+
+def _same_kind(bundle: Bundle, variant: VariantRecord, facts: EngineFacts) -> bool:
+    """Whether this engine on this processor is what made the variant's own answers."""
+    made, here = bundle.manifest.machine, detect()
+    return (
+        made is not None
+        and variant.facts == facts
+        and (made.arch, made.features, made.gpus) == (here.arch, here.features, here.gpus)
+    )
+
+
+def answer(session: Session, images: Array) -> Outputs:
+    """The session's `logits` and `probabilities` for all `images`, in batches, shape (samples, labels)."""
+    batches = [session.infer({"image": images[i : i + BATCH]}) for i in range(0, len(images), BATCH)]
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in ("logits", "probabilities")}

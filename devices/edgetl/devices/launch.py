@@ -1,0 +1,69 @@
+"""One launch: a fresh process that opens the subjects, times them in turns and writes the times to its output.
+
+python -m edgetl.devices.launch < REQUEST.json > TIMES.json
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import msgspec
+import numpy as np
+
+from edgetl.bundle import open_bundle
+from edgetl.devices.launches import LaunchRequest, Subject
+from edgetl.errors import EdgetlError, EngineError, first_line
+from edgetl.runtime import Session
+from edgetl.runtime.interleave import interleave
+from edgetl.runtime.session import sample_feeds
+from edgetl.types import Array
+
+INPUTS = 64
+"""So many different samples take turns, so that no cache holds the one input."""
+
+Call = Callable[[int], object]
+
+
+def main(alter: Callable[[list[Call]], list[Call]] = list) -> None:
+    """Answers the request on standard input; `alter` may wrap the subjects' calls, which come in request order.
+
+    An engine may print to standard output, so that is turned to standard error before one is loaded.
+    """
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as output:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        try:
+            times = _measure(msgspec.json.decode(sys.stdin.buffer.read(), type=LaunchRequest), alter)
+        except EdgetlError as error:
+            sys.exit(error.message)
+        output.write(msgspec.json.encode(times.tolist()))
+
+
+def _measure(request: LaunchRequest, alter: Callable[[list[Call]], list[Call]]) -> Array:
+    """Times of shape (subjects, blocks, queries). Who is opened and timed first changes from launch to launch."""
+    count, plan = len(request.subjects), request.plan
+    order = [(request.launch + place) % count for place in range(count)]
+    with ExitStack() as stack:
+        opened = {number: _open(request.subjects[number], stack) for number in order}
+        calls = alter([opened[number] for number in range(count)])
+        turns = [calls[number] for number in order]
+        measured = interleave(turns, blocks=plan.blocks, queries=plan.queries, warmup=plan.warmup)
+    return measured[np.argsort(order)]
+
+
+def _open(subject: Subject, stack: ExitStack) -> Call:
+    """A call that runs the i-th query, of one sample. The session closes with `stack`."""
+    bundle = open_bundle(subject.bundle)
+    variant = bundle.variant(subject.variant)
+    try:
+        # not load(): what is timed is what runs, and `check` judges whether it is what was declared
+        session = stack.enter_context(Session(bundle, variant, subject.options))
+    except ImportError as error:
+        raise EngineError(variant.engine, f"cannot be loaded: {first_line(error)}") from error
+    feeds = sample_feeds(bundle, INPUTS)
+    samples = [{name: array[i : i + 1] for name, array in feeds.items()} for i in range(INPUTS)]
+    return lambda number: session.infer(samples[number % INPUTS])
+
+
+if __name__ == "__main__":
+    main()

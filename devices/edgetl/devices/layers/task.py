@@ -1,0 +1,171 @@
+"""Task layer: how much of the metric was lost, on the same samples, and which classes lost it."""
+
+import math
+
+import msgspec
+import numpy as np
+
+from edgetl.devices.answers import Answers
+from edgetl.devices.damage import Damage, damaged, silent_classes
+from edgetl.devices.multiplicity import holm
+from edgetl.devices.profile import Accuracy
+from edgetl.devices.resampling import resample_macro_f1
+from edgetl.devices.sequential import e_above, e_within, sequential_bounds
+from edgetl.devices.statistics import (
+    ALPHA,
+    drop_bounds,
+    fewest_samples,
+    p_above,
+    p_within,
+    samples_to_decide,
+    upper_rate,
+)
+from edgetl.devices.verdict import Interval, Metric, Reason
+from edgetl.types import Array, Verdict
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What the task layer judges. `note` says where the answers come from when that is not the export.
+
+    `unlabelled`: (answers that differ from the reference's, images). `sequential`: the samples were a stream
+    that was looked at all along.
+    """
+
+    answers: Answers
+    note: str = ""
+    unlabelled: tuple[int, int] | None = None
+    sequential: bool = False
+
+
+class Drop(msgspec.Struct, frozen=True, kw_only=True):
+    """A drop as fractions, with bounds and the p-values of "at most" and "at least" the budget."""
+
+    reference: float
+    value: float
+    low: float
+    high: float
+    p_above: float
+    p_within: float
+
+
+def task_layer(
+    evidence: Evidence, accuracy: Accuracy, labels: tuple[str, ...], *, exempt: bool
+) -> tuple[Metric | None, Interval | None, list[Reason]]:
+    """The paired drop against its bound, and what happened to each class.
+
+    `exempt`: an fp32 variant that passed numerics, which need not prove its accuracy.
+    """
+    answers = evidence.answers
+    if not len(answers) and not evidence.unlabelled and not exempt:
+        return None, None, [Reason(layer="task", verdict="undecided", text=f"{evidence.note}no sample has a label")]
+    drop = measure(evidence, accuracy)
+    interval = Interval(value=100 * (drop.reference - drop.value), low=100 * drop.low, high=100 * drop.high)
+    metric = Metric(name=accuracy.metric, reference=drop.reference, value=drop.value) if len(answers) else None
+    reasons = [_decide(evidence, drop, interval, accuracy, exempt=exempt), *class_reasons(answers, labels)]
+    if accuracy.max_class_drop_points is not None and not exempt and len(answers):
+        reasons.append(_class_bound(answers, accuracy.max_class_drop_points, labels))
+    return metric, interval, reasons
+
+
+def measure(evidence: Evidence, accuracy: Accuracy) -> Drop:
+    """The drop of the profile's metric, by the method that fits the evidence."""
+    answers, budget = evidence.answers, accuracy.max_drop_points / 100
+    if accuracy.metric == "macro_f1" and len(answers):
+        drawn = resample_macro_f1(answers)
+        low, high = drawn.bounds()
+        above, within = drawn.p_above(budget), drawn.p_within(budget)
+        return Drop(
+            reference=drawn.reference, value=drawn.value, low=low, high=high, p_above=above, p_within=within
+        )  # fmt: skip
+    result = answers.result()
+    counts = result.lost, result.gained, result.samples
+    if evidence.sequential:
+        low, high = sequential_bounds(*counts)
+        above, within = math.exp(min(0.0, -e_above(*counts, budget))), math.exp(min(0.0, -e_within(*counts, budget)))
+    else:
+        low, high = drop_bounds(*counts)
+        above, within = p_above(*counts, budget), p_within(*counts, budget)
+    return Drop(
+        reference=result.reference, value=result.value, low=low, high=high, p_above=above, p_within=within
+    )  # fmt: skip
+
+
+def _decide(evidence: Evidence, drop: Drop, interval: Interval, accuracy: Accuracy, *, exempt: bool) -> Reason:
+    budget, samples = accuracy.max_drop_points, len(evidence.answers)
+    text = (
+        f"{evidence.note}drop {interval.value:+.2f} points, between {interval.low:.2f} and {interval.high:.2f} "
+        f"(95 %, {samples} samples), allowed {budget:g}"
+    )
+    unlabelled, note = _unlabelled(evidence, budget)
+    share = ALPHA / 2 if evidence.unlabelled and samples else ALPHA
+    verdict: Verdict = "undecided"
+    if exempt or drop.p_within <= share or unlabelled <= budget:
+        verdict = "pass"
+    elif drop.p_above <= ALPHA:
+        verdict = "fail"
+    if verdict == "undecided":
+        text += _how_many(evidence, accuracy, drop)
+    return Reason(layer="task", verdict=verdict, text=text + note, p_value=None if exempt else drop.p_above)
+
+
+def _unlabelled(evidence: Evidence, budget: float) -> tuple[float, str]:
+    """The most points that answers which differ without a label can hide, and what to say about them.
+
+    No more answers are lost than differ. Where labels decide too, each way gets half the error budget.
+    """
+    if evidence.unlabelled is None:
+        return math.inf, ""
+    changed, images = evidence.unlabelled
+    bound = 100 * upper_rate(changed, images, ALPHA / 2 if len(evidence.answers) else ALPHA) if images else 100.0
+    return bound, f"; {changed} of {images} unlabelled answers differ, which hides at most {bound:.2f} points"
+
+
+def _how_many(evidence: Evidence, accuracy: Accuracy, drop: Drop) -> str:
+    """How many more samples would decide at the observed rate of change."""
+    samples, budget = len(evidence.answers), accuracy.max_drop_points / 100
+    if accuracy.metric == "macro_f1":
+        margin = abs(budget - (drop.reference - drop.value))
+        width = drop.high - (drop.reference - drop.value)
+        needed = math.ceil(samples * (width / margin) ** 2) if margin > 0 else None
+    else:
+        result = evidence.answers.result()
+        needed = samples_to_decide(result.lost, result.gained, samples, budget)
+    if needed is None:
+        return "; the drop stands on the bound, no number of samples would decide"
+    least = fewest_samples(budget)
+    never = f" (fewer than {least} can never prove {accuracy.max_drop_points:g})" if samples < least else ""
+    return f"; about {max(1, needed - samples)} more samples would decide{never}"
+
+
+def class_reasons(answers: Answers, labels: tuple[str, ...]) -> list[Reason]:
+    """Silent classes fail; damaged ones are named."""
+    reasons = []
+    if silent := silent_classes(answers.reference, answers.variant, labels):
+        cause = "silent: " + ", ".join(f"`{name}`" for name in silent[:5]) + (", …" if len(silent) > 5 else "")
+        reasons.append(Reason(layer="task", verdict="fail", text="a class is never answered any more", cause=cause))
+    if hurt := damaged(answers, labels):
+        text = "classes or groups lost significantly more than the rest"
+        reasons.append(Reason(layer="task", verdict="pass", text=text, cause=_names(hurt)))
+    return reasons
+
+
+def _names(hurt: list[Damage]) -> str:
+    named = [f"`{each.name}` lost {each.lost} of {each.right} right answers" for each in hurt[:5]]
+    return ", ".join(named) + (", …" if len(hurt) > 5 else "")
+
+
+def _class_bound(answers: Answers, most: float, labels: tuple[str, ...]) -> Reason:
+    """Each class's own drop against `most` points: fails on one (Holm-corrected), passes when all are within."""
+    present = np.unique(answers.truths)
+    counts = [_counts(answers, answers.truths == label) for label in present]
+    adjusted = holm([p_above(*each, most / 100) for each in counts])
+    above = [f"`{labels[label]}`" for label, p in zip(present, adjusted, strict=True) if p <= ALPHA]
+    text = f"classes that dropped by more than {most:g} points: {', '.join(above) or 'none is proven'}"
+    verdict: Verdict = "fail" if above else "undecided"
+    if not above and all(p_within(*each, most / 100) <= ALPHA for each in counts):
+        verdict = "pass"
+    return Reason(layer="task", verdict=verdict, text=text, p_value=min(adjusted))
+
+
+def _counts(answers: Answers, part: Array) -> tuple[int, int, int]:
+    return int(answers.lost[part].sum()), int(answers.gained[part].sum()), int(part.sum())
