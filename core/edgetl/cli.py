@@ -5,16 +5,17 @@ import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Optional
 
 import msgspec
 import typer
 
 from edgetl import console, show
 from edgetl.cli_devices import devices_app
-from edgetl.console import Commands, Json, disk_is_full, prepare_streams, reports_errors, say, track
-from edgetl.errors import ArtefactError, ConfigError, DependencyError
+from edgetl.cli_judge import bench, check, gate, selftest
+from edgetl.console import Commands, Json, prepare_streams, reports_errors, say, track
 from edgetl.files import configured
+from edgetl.options import GATE_FAILED, BundleArgument, Overwrite, names
 from edgetl.plugins import heavy_imports, require
 
 app = typer.Typer(
@@ -25,25 +26,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(devices_app, name="devices")
-
-GATE_FAILED, UNDECIDED, NOTHING_JUDGED = 7, 8, 3
-
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing run or bundle.")]
-BundleArgument = Annotated[Path, typer.Argument(help="A bundle folder written by `edgetl export`.")]
-Device = Annotated[str | None, typer.Option(help="A device profile by name or path; default: this machine.")]
-Variants = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(help="Comma-separated variants; default: the device's plan, else all."),
-]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit with 8 when the verdict is undecided.")]
-LabelledData = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--data", help="More labelled samples: FOLDER/LABEL/images, or a CSV with path,label[,group]."),
-]
-UnlabelledData = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--unlabelled", help="Images without labels; how many answers change bounds the drop."),
-]
 
 
 def main() -> None:
@@ -143,7 +125,7 @@ def finetune(
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder written by `edgetl finetune`.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The bundle folder to write.")],
-    variants: Variants = None,
+    variants: Annotated[str | None, typer.Option(help="Comma-separated variants; default: all installed.")] = None,
     golden: Annotated[str, typer.Option(help="Which images travel: validation, synthetic or none.")] = "validation",
     calibration_samples: Annotated[int, typer.Option(min=1, help="Training images for quantisation.")] = 128,
     per_tensor: Annotated[bool, typer.Option("--per-tensor", help="One weight scale a tensor, not a channel.")] = False,
@@ -157,7 +139,7 @@ def export(
     with heavy_imports():
         from edgetl.export.stage import ExportConfig, export
 
-    named = _names(variants)
+    named = names(variants)
     config = configured(
         {
             "variants": named, "golden": golden, "calibration_samples": calibration_samples,
@@ -176,65 +158,8 @@ def export(
         raise typer.Exit(GATE_FAILED)
 
 
-@app.command()
-@reports_errors
-def check(
-    bundle: BundleArgument,
-    device: Device = None,
-    variants: Variants = None,
-    data: LabelledData = None,
-    sequential: Annotated[
-        bool, typer.Option("--sequential", help="Take the samples of --data one by one, and stop when decided.")
-    ] = False,
-    unlabelled: UnlabelledData = None,
-    strict: Strict = False,
-    as_json: Json = False,
-) -> None:
-    """Say whether the variants are still right on this machine: exit 0, 7 (no), 8 (undecided, --strict)."""
-    from edgetl.bundle import open_bundle
-    from edgetl.devices.check import check
-
-    opened = open_bundle(bundle)
-    new = _new_data(opened, data, unlabelled, sequential=sequential)
-    report = check(opened, _profile(device), variants=_names(variants), new=new, track=track)
-    if as_json:
-        console.print_json(report)
-    else:
-        console.stdout().print(show.check_table(msgspec.to_builtins(report)))
-    if report.verdict == "skipped":
-        raise DependencyError(
-            "nothing was judged", hint="; ".join(sorted({r.text for v in report.variants for r in v.reasons}))
-        )
-    _remember(opened, "check", report)
-    if report.verdict == "undecided":
-        say("warning: undecided; more labelled samples would decide, see the reasons above")
-    code = {"fail": GATE_FAILED, "undecided": UNDECIDED if strict else 0}.get(report.verdict, 0)
-    if code:
-        raise typer.Exit(code)
-
-
-@app.command()
-@reports_errors
-def bench(
-    bundle: BundleArgument,
-    device: Device = None,
-    variants: Variants = None,
-    seconds: Annotated[float, typer.Option(min=0.1, max=3600.0, help="Least time for each scenario.")] = 2.0,
-    as_json: Json = False,
-) -> None:
-    """Measure single-stream latency and offline throughput of every variant."""
-    from edgetl.bundle import open_bundle
-    from edgetl.devices.measure import bench
-    from edgetl.runtime.bench import BenchOptions
-
-    opened = open_bundle(bundle)
-    options = BenchOptions(min_seconds=seconds)
-    result = bench(opened, _profile(device), options, variants=_names(variants), track=track)
-    if as_json:
-        console.print_json(result)
-    else:
-        console.stdout().print(show.bench_table(msgspec.to_builtins(result)))
-    _remember(opened, "bench", result)
+for judging in (check, gate, selftest, bench):
+    app.command()(judging)
 
 
 @app.command()
@@ -303,49 +228,3 @@ def demo(
         console.print_json(result)
         return
     console.stdout().print(show.demo_view(msgspec.to_builtins(result)))
-
-
-def _names(value: str | None) -> list[str] | None:
-    """A comma-separated option as a list; None stays None."""
-    if value is None:
-        return None
-    names = [name.strip() for name in value.split(",") if name.strip()]
-    if not names:
-        raise ConfigError("`--variants` is empty", hint="name variants, separated by commas")
-    return names
-
-
-def _new_data(bundle: Any, data: Path | None, unlabelled: Path | None, *, sequential: bool) -> Any:
-    """What `--data`, `--sequential` and `--unlabelled` bring, or None."""
-    from edgetl.devices.evidence import NewData
-    from edgetl.tasks.labelled import read_labelled, read_unlabelled
-
-    if sequential and data is None:
-        raise ConfigError("`--sequential` needs `--data`", hint="name a folder or a CSV of labelled images")
-    if data is None and unlabelled is None:
-        return None
-    return NewData(
-        labelled=tuple(read_labelled(data, bundle.manifest.task.labels)) if data else (),
-        sequential=sequential,
-        unlabelled=tuple(read_unlabelled(unlabelled)) if unlabelled else (),
-    )
-
-
-def _profile(device: str | None) -> Any:
-    from edgetl.devices.profile import host_profile, load_profile
-
-    return host_profile() if device is None else load_profile(device)
-
-
-def _remember(bundle: Any, command: Literal["check", "bench"], result: object) -> None:
-    """Keeps the measurement beside the bundle; a read-only bundle is no reason to fail."""
-    from edgetl.devices import measurements
-
-    try:
-        measurements.remember(bundle, command, result)
-    except ArtefactError as error:
-        say(f"warning: {error.message}")
-    except OSError as error:
-        if not disk_is_full(error):
-            raise
-        say(f"warning: the disk of `{bundle.path}` is full, the measurement is not kept")

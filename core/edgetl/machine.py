@@ -53,6 +53,14 @@ def detect() -> Machine:
     )
 
 
+def saturates_int8(machine: Machine) -> bool:
+    """Whether products of unsigned and signed bytes are summed in 16 bits, which clips large ones.
+
+    So do x86 processors with AVX2 but without VNNI (`vpmaddubsw`); docs/numerics.md has what it does to answers.
+    """
+    return "avx2" in machine.features and not {"avx512-vnni", "avx-vnni"} & set(machine.features)
+
+
 def _text(path: str) -> str:
     try:
         return Path(path).read_text(errors="replace")

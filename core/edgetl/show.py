@@ -72,22 +72,66 @@ def _check_cells(variant: Values) -> list[str]:
     ]
 
 
+def gate_table(report: Values) -> RenderableType:
+    """The table of `check`, latency with its bounds, and every answer of the comparison."""
+    made = table("variant", "p50 ms (95 %)", "p99 ms (95 %)")
+    for variant in report["variants"]:
+        if latency := variant["latency_ms"]:
+            made.add_row(variant["id"], _bounded(latency, "p50"), _bounded(latency, "p99"))
+    compared = [
+        Text.from_markup(
+            f"[bold]{escape(variant['id'])}[/] against {escape(report['baseline'])}: {escape(reason['text'])}"
+        )
+        for variant in report["variants"]
+        for reason in variant["reasons"]
+        if reason["layer"] == "baseline" and reason["verdict"] == "pass"
+    ]
+    return Group(made, Text(), *compared, check_table(report))
+
+
+def _bounded(latency: Values, name: str) -> str:
+    if latency[name] is None:
+        return "–"
+    low, high = (_number(latency[f"{name}_{side}"], "{:.2f}") for side in ("low", "high"))
+    return f"{latency[name]:.2f} ({low} … {high})"
+
+
+def selftest_table(result: Values) -> RenderableType:
+    """What each planted fault came to."""
+    made = table("variant", "fault", "outcome", "by", "cause")
+    for trial in result["trials"]:
+        if trial["outcome"] != "not applicable":
+            outcome = Text(trial["outcome"], style="green" if trial["outcome"] == "caught" else "bold red")
+            made.add_row(trial["variant"], escape(trial["fault"]), outcome, trial["by"], escape(trial["cause"]))
+    planted = [trial for trial in result["trials"] if trial["outcome"] != "not applicable"]
+    caught = sum(trial["outcome"] == "caught" for trial in planted)
+    clean = ", ".join(f"{name} {verdict}" for name, verdict in result["clean"].items())
+    return Group(made, Text(), Text(f"caught {caught} of {len(planted)} faults; without a fault: {clean}"))
+
+
 def bench_table(result: Values) -> RenderableType:
-    made = table("variant", "p50 ms", "p90 ms", "p99 ms", "queries", "images/s offline", "runs")
+    made = table("variant", "p50 ms (95 %)", "p90 ms", "p99 ms (95 %)", "queries", "images/s offline", "runs")
     for variant in result["variants"]:
         single, offline = variant["scenarios"]["single-stream"], variant["scenarios"]["offline"]
         facts = variant["facts"]
         made.add_row(
             variant["id"],
-            f"{single['p50_ms']:.2f}",
+            _measured_bounds(single, "p50"),
             f"{single['p90_ms']:.2f}",
-            _number(single["p99_ms"], "{:.2f}"),
+            _measured_bounds(single, "p99"),
             str(single["samples"]),
             f"{offline['per_second']:.0f}",
             f"{facts['precision']}, {facts['threads']} threads",
         )
     note = "single-stream: one image at a time; offline: batches; the engine alone is timed, without decoding"
     return Group(made, Text(note, style="dim"))
+
+
+def _measured_bounds(single: Values, name: str) -> str:
+    value, bounds = single[f"{name}_ms"], single["bounds_ms"].get(name)
+    if value is None or bounds is None:
+        return _number(value, "{:.2f}")
+    return f"{value:.2f} ({bounds[0]:.2f} … {_number(bounds[1], '{:.2f}')})"
 
 
 def export_table(result: Values) -> RenderableType:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.conftest import Cli
-from tests.planting import rehash
 
 from edgetl.bundle import open_bundle, read_arrays
 from edgetl.errors import ArtefactError
+from edgetl.export.planting import rehash
 from edgetl.runtime import load
 
 

@@ -173,7 +173,8 @@ def test_check_speaks_json_as_designed(cli: Cli, bundle: Path) -> None:
     }  # fmt: skip
     for variant in report["variants"]:
         assert set(variant) == keys
-        assert set(variant["drop_points"]) == {"value", "low", "high"} and set(variant["latency_ms"]) == {"p50", "p99"}
+        assert set(variant["drop_points"]) == {"value", "low", "high"}
+        assert {"p50", "p99"} < set(variant["latency_ms"])
 
 
 def test_check_explains_itself_to_people(cli: Cli, bundle: Path) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.conftest import Cli
-from tests.planting import rehash
 
 from edgetl.bundle import open_bundle
 from edgetl.errors import ArtefactError, ConfigError, DataError, EngineError
+from edgetl.export.planting import rehash
 from edgetl.finetune.data import read_dataset
 from edgetl.finetune.loop import decode_all
 from edgetl.manifest import Manifest

@@ -10,9 +10,11 @@ from edgetl.bundle import Bundle
 from edgetl.devices.answers import Answers
 from edgetl.devices.evidence import NewData, labelled_answers, unlabelled_changes
 from edgetl.devices.examine import Examined, Golden, examine, read_golden
+from edgetl.devices.launches import LaunchPlan, Subject, measure_launches
 from edgetl.devices.layers.input import Preprocess
+from edgetl.devices.layers.latency import budget_reasons, latency_of
 from edgetl.devices.layers.task import Evidence, measure, task_layer
-from edgetl.devices.profile import Profile, differences
+from edgetl.devices.profile import LatencyBudget, Profile, differences
 from edgetl.devices.statistics import ALPHA
 from edgetl.devices.verdict import Reason, Report, VariantReport, settle, worst
 from edgetl.errors import ConfigError, DependencyError
@@ -21,7 +23,7 @@ from edgetl.manifest import VariantRecord
 from edgetl.runtime import Session
 from edgetl.runtime.bench import BenchOptions
 from edgetl.runtime.session import planned_variant
-from edgetl.types import Track, silent
+from edgetl.types import Array, Track, silent
 
 LATENCY = BenchOptions(min_seconds=1.0, min_queries=200, max_seconds=10.0)
 
@@ -44,6 +46,27 @@ def check(
     be judged in place of edgetl's.
     Raises ArtefactError for a damaged bundle, DataError for a bad image, ConfigError and DependencyError.
     """
+    examined, reports = judge(
+        bundle, profile, variants=variants, new=new, preprocess=preprocess, latency=latency, track=track
+    )
+    if profile.latency.asked and latency is not None:
+        reports = _with_budgets(bundle, profile, examined, reports, track)
+    settled = settle(reports)
+    verdict = worst(report.verdict for report in settled)
+    return Report(bundle=str(bundle.path), device=profile.name, verdict=verdict, variants=settled)
+
+
+def judge(
+    bundle: Bundle,
+    profile: Profile,
+    *,
+    variants: Sequence[str] | None = None,
+    latency: BenchOptions | None = None,
+    new: NewData | None = None,
+    preprocess: Preprocess | None = None,
+    track: Track = silent,
+) -> tuple[list[Examined], list[VariantReport]]:
+    """`check` before the error budget is applied: what was examined, and a report for every variant chosen."""
     chosen = choose(bundle, profile, variants)
     bundle.verify()
     skips = {variant.id: skip_reason(variant, profile) for variant in chosen}
@@ -54,10 +77,35 @@ def check(
     ]
     if new is not None:
         examined = _with_new(bundle, profile, examined, golden, new, track)
-    judged = {report.id: report for report in settle([_judge_task(each, profile, bundle) for each in examined])}
-    reports = tuple(judged.get(variant.id) or _skipped(variant, skips[variant.id]) for variant in chosen)
-    verdict = worst(report.verdict for report in reports)
-    return Report(bundle=str(bundle.path), device=profile.name, verdict=verdict, variants=reports)
+    judged = {each.variant.id: _judge_task(each, profile, bundle) for each in examined}
+    return examined, [judged.get(variant.id) or _skipped(variant, skips[variant.id]) for variant in chosen]
+
+
+def _with_budgets(
+    bundle: Bundle, profile: Profile, examined: Sequence[Examined], reports: Sequence[VariantReport], track: Track
+) -> list[VariantReport]:
+    """The latency of several launches, judged on its interval, for every variant that opens."""
+    opened = [each.variant for each in examined if each.report.facts is not None]
+    if not opened:
+        return list(reports)
+    times = measure_launches([subject(bundle, variant, profile) for variant in opened], LaunchPlan(), track)
+    measured = {variant.id: part for variant, part in zip(opened, times, strict=True)}
+    return [
+        with_latency(report, measured[report.id], profile.latency) if report.id in measured else report
+        for report in reports
+    ]
+
+
+def subject(bundle: Bundle, variant: VariantRecord, profile: Profile) -> Subject:
+    """What a launch measures."""
+    return Subject(bundle=str(bundle.path), variant=variant.id, options=profile.options(variant.engine) or {})
+
+
+def with_latency(report: VariantReport, times: Array, budget: LatencyBudget) -> VariantReport:
+    """`report` with the latency of `times`, ms of shape (launches, blocks, queries), and its budget's reasons."""
+    latency = latency_of(times)
+    reasons = (*report.reasons, *budget_reasons(times, latency, budget))
+    return msgspec.structs.replace(report, latency_ms=latency, reasons=reasons)
 
 
 def choose(bundle: Bundle, profile: Profile, variants: Sequence[str] | None) -> list[VariantRecord]:
@@ -147,7 +195,9 @@ def _extended(
         added, offered = len(answers) - len(evidence.answers), len(labelled[name])
         known = f", {offered - added} were known" if added < offered else ""
         note += f"{added} new samples{known}: "
-    extended = Evidence(answers=answers, note=note, unlabelled=changed.get(name), sequential=sequential)
+    extended = msgspec.structs.replace(
+        evidence, answers=answers, note=note, unlabelled=changed.get(name), sequential=sequential
+    )
     return msgspec.structs.replace(examined, evidence=extended)
 
 

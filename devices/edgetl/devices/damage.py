@@ -10,8 +10,10 @@ import numpy as np
 
 from edgetl.devices.answers import Answers
 from edgetl.devices.multiplicity import holm
-from edgetl.devices.statistics import ALPHA, log_factorials
+from edgetl.devices.statistics import ALPHA, log_factorials, upper_rate
 from edgetl.types import Array
+
+MIN_ANSWERS = 3
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,17 +29,17 @@ def silent_classes(reference: Array, variant: Array, labels: tuple[str, ...]) ->
     """Labels the reference gives and the variant never does, more often than changed answers explain.
 
     `reference`, `variant`: label indices, shape (samples,). With a share c of answers changed elsewhere, all r
-    answers of a label change by chance with probability c^r; that must be below 5 % over all labels.
+    answers of a label change by chance with probability c^r; that must be below 5 % over all labels. A label
+    that was given fewer than `MIN_ANSWERS` times is not judged.
     """
     given = np.bincount(reference, minlength=len(labels))
-    unheard = np.flatnonzero((given > 0) & (np.bincount(variant, minlength=len(labels)) == 0))
+    unheard = np.flatnonzero((given >= MIN_ANSWERS) & (np.bincount(variant, minlength=len(labels)) == 0))
     if not len(unheard):
         return []
     elsewhere = ~np.isin(reference, unheard)
-    changed = int(np.sum((reference != variant) & elsewhere))
-    share = (changed + 1) / (int(elsewhere.sum()) + 2)
+    share = upper_rate(int(np.sum((reference != variant) & elsewhere)), int(elsewhere.sum()))
     limit = math.log(ALPHA / np.count_nonzero(given))
-    return [labels[i] for i in unheard if given[i] * math.log(share) <= limit]
+    return [labels[i] for i in unheard if given[i] * math.log(max(share, 1e-12)) <= limit]
 
 
 def damaged(answers: Answers, labels: tuple[str, ...]) -> list[Damage]:

@@ -11,7 +11,7 @@ from edgetl.devices.layers.task import Evidence
 from edgetl.devices.profile import Profile, Tolerance
 from edgetl.devices.verdict import Latency, Reason, VariantReport, worst
 from edgetl.errors import EngineError
-from edgetl.machine import detect
+from edgetl.machine import detect, saturates_int8
 from edgetl.manifest import VariantRecord
 from edgetl.runtime import Session
 from edgetl.runtime.bench import BenchOptions, single_stream
@@ -113,15 +113,23 @@ def _inherited(
         return Evidence(answers=recorded)
     note = "no answers of the export machine to compare with, so judged on the golden set: "
     if repeated is not None:
-        note = f"answers differ from the export machine's (SQNR {repeated:.1f} dB), so judged on the golden set: "
+        why = f"SQNR {repeated:.1f} dB{_clipping(session.variant)}"
+        note = f"answers differ from the export machine's ({why}), so judged on the golden set: "
     truths = golden.arrays.get("labels")
     if truths is None:
-        return Evidence(answers=no_answers(), note=note)
+        return Evidence(answers=no_answers(), note=note, on_golden=True)
     best = golden.arrays["logits"].argmax(axis=1)
     # golden samples carry no file digest: numbers that no digest is likely to have keep them apart
     samples = np.arange(len(truths), dtype=np.uint64)
     answers = Answers(samples=samples, truths=truths, reference=best, variant=logits.argmax(axis=1))
-    return Evidence(answers=answers, note=note)
+    return Evidence(answers=answers, note=note, on_golden=True)
+
+
+def _clipping(variant: VariantRecord) -> str:
+    """What explains other answers of an int8 variant on this processor."""
+    if variant.precision != "int8" or not saturates_int8(detect()):
+        return ""
+    return "; this processor has no VNNI, so int8 products saturate"
 
 
 def _same_kind(bundle: Bundle, variant: VariantRecord, facts: EngineFacts) -> bool:

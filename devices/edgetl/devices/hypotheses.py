@@ -54,13 +54,19 @@ def graph_cause(logits: Array, reference: Array, answers: Mapping[str, Array], l
 
 
 def _gain_db(logits: Array, reference: Array, expected: Array) -> float | None:
-    """By how many decibels `expected` explains `logits` better than `reference`; None unless significant."""
+    """By how many decibels `expected` explains `logits` better than `reference`; None unless significant.
+
+    It must also explain most of `logits`: answers near zero are close to anything small.
+    """
     error = np.sum((logits.astype(np.float64) - reference) ** 2, axis=1)
     other = np.sum((logits.astype(np.float64) - expected) ** 2, axis=1)
     if not (np.isfinite(error).all() and np.isfinite(other).all()) or error.sum() == 0:
         return None
-    gain = 10 * math.log10(float(error.sum()) / max(float(other.sum()), 1e-30))
-    return gain if gain >= MIN_GAIN_DB and _sign_test(int(np.sum(other < error)), len(error)) < MAX_P else None
+    left = max(float(other.sum()), 1e-30)
+    gain = 10 * math.log10(float(error.sum()) / left)
+    explained = 10 * math.log10(max(float(np.sum(logits.astype(np.float64) ** 2)), 1e-30) / left)
+    surely = _sign_test(int(np.sum(other < error)), len(error)) < MAX_P
+    return gain if min(gain, explained) >= MIN_GAIN_DB and surely else None
 
 
 def _sign_test(wins: int, samples: int) -> float:

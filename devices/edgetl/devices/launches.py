@@ -31,13 +31,14 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How much is measured: every subject answers launches × blocks × queries timed queries.
 
+    More launches tell more than more queries; an even number lets each of two subjects begin equally often.
     A launch that has not ended after `max_seconds` is ended.
     """
 
-    launches: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
-    blocks: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 10
-    queries: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 20
-    warmup: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 10
+    launches: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
+    blocks: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 8
+    queries: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 10
+    warmup: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 5
     max_seconds: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 600.0
 
 

@@ -45,14 +45,14 @@ class Tolerance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     min_column_sqnr_db: float | None = None
     min_agreement: float | None = None
     max_kl: float | None = None
-    repeat_sqnr_db: float = 50.0
-    reproduction_sqnr_db: float = 30.0
+    repeat_sqnr_db: float = 60.0
+    reproduction_sqnr_db: float = 60.0
 
 
 class Numerics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Tolerances per declared precision, with the shipped values."""
 
-    fp32: Tolerance = Tolerance(max_abs_dlogit=1e-3, repeat_sqnr_db=80.0, reproduction_sqnr_db=60.0)
+    fp32: Tolerance = Tolerance(max_abs_dlogit=1e-3, repeat_sqnr_db=100.0, reproduction_sqnr_db=80.0)
     fp16: Tolerance = Tolerance(max_abs_dlogit=2e-2, repeat_sqnr_db=60.0, reproduction_sqnr_db=40.0)
     bf16: Tolerance = Tolerance(min_sqnr_db=15.0, min_column_sqnr_db=10.0, min_agreement=0.93)
     int8: Tolerance = Tolerance(min_sqnr_db=15.0, min_column_sqnr_db=10.0, min_agreement=0.93)
@@ -84,6 +84,11 @@ class LatencyBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         if any(value is not None and not value > 0 for value in (self.p50_ms, self.p99_ms)):
             raise ValueError("a latency budget must be positive")
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is any budget."""
+        return self.p50_ms is not None or self.p99_ms is not None
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

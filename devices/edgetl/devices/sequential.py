@@ -32,6 +32,17 @@ def e_above(lost: int, gained: int, samples: int, max_drop: float) -> float:
     return e_within(gained, lost, samples, -max_drop)
 
 
+def samples_to_stop(lost: int, gained: int, samples: int, max_drop: float) -> int | None:
+    """After how many samples a stream would be decided if answers kept changing at this rate; None for never."""
+    limit, size = -math.log(ALPHA), max(samples, 1)
+    while size <= 10**8:
+        counts = round(lost * size / max(samples, 1)), round(gained * size / max(samples, 1)), size
+        if max(e_within(*counts, max_drop), e_above(*counts, max_drop)) >= limit:
+            return size
+        size = math.ceil(size * 1.02)
+    return None
+
+
 def _wealth(same: int, lost: int, gained: int, factors: tuple[Array, Array, Array]) -> float:
     logs = same * np.log(factors[0]) + lost * np.log(factors[1]) + gained * np.log(factors[2])
     highest = float(logs.max())

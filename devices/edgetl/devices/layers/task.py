@@ -10,7 +10,7 @@ from edgetl.devices.damage import Damage, damaged, silent_classes
 from edgetl.devices.multiplicity import holm
 from edgetl.devices.profile import Accuracy
 from edgetl.devices.resampling import resample_macro_f1
-from edgetl.devices.sequential import e_above, e_within, sequential_bounds
+from edgetl.devices.sequential import e_above, e_within, samples_to_stop, sequential_bounds
 from edgetl.devices.statistics import (
     ALPHA,
     drop_bounds,
@@ -27,12 +27,14 @@ from edgetl.types import Array, Verdict
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What the task layer judges. `note` says where the answers come from when that is not the export.
 
+    `on_golden`: they are those to the golden set, whose samples have no digest.
     `unlabelled`: (answers that differ from the reference's, images). `sequential`: the samples were a stream
     that was looked at all along.
     """
 
     answers: Answers
     note: str = ""
+    on_golden: bool = False
     unlabelled: tuple[int, int] | None = None
     sequential: bool = False
 
@@ -90,6 +92,13 @@ def measure(evidence: Evidence, accuracy: Accuracy) -> Drop:
     )  # fmt: skip
 
 
+def verdict_of(drop: Drop, alpha: float = ALPHA) -> Verdict:
+    """Pass when the drop is surely within the budget, fail when it is surely above, else undecided."""
+    if drop.p_within <= alpha:
+        return "pass"
+    return "fail" if drop.p_above <= ALPHA else "undecided"
+
+
 def _decide(evidence: Evidence, drop: Drop, interval: Interval, accuracy: Accuracy, *, exempt: bool) -> Reason:
     budget, samples = accuracy.max_drop_points, len(evidence.answers)
     text = (
@@ -98,11 +107,7 @@ def _decide(evidence: Evidence, drop: Drop, interval: Interval, accuracy: Accura
     )
     unlabelled, note = _unlabelled(evidence, budget)
     share = ALPHA / 2 if evidence.unlabelled and samples else ALPHA
-    verdict: Verdict = "undecided"
-    if exempt or drop.p_within <= share or unlabelled <= budget:
-        verdict = "pass"
-    elif drop.p_above <= ALPHA:
-        verdict = "fail"
+    verdict = "pass" if exempt or unlabelled <= budget else verdict_of(drop, share)
     if verdict == "undecided":
         text += _how_many(evidence, accuracy, drop)
     return Reason(layer="task", verdict=verdict, text=text + note, p_value=None if exempt else drop.p_above)
@@ -129,7 +134,8 @@ def _how_many(evidence: Evidence, accuracy: Accuracy, drop: Drop) -> str:
         needed = math.ceil(samples * (width / margin) ** 2) if margin > 0 else None
     else:
         result = evidence.answers.result()
-        needed = samples_to_decide(result.lost, result.gained, samples, budget)
+        method = samples_to_stop if evidence.sequential else samples_to_decide
+        needed = method(result.lost, result.gained, samples, budget)
     if needed is None:
         return "; the drop stands on the bound, no number of samples would decide"
     least = fewest_samples(budget)

@@ -1,0 +1,112 @@
+"""The gate of a pipeline: check, latency over several launches, and the comparison with a baseline, as one verdict."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from edgetl.bundle import Bundle
+from edgetl.devices.baseline import SCHEMA, Baseline, GateReport, accuracy_reason, model_digest, record
+from edgetl.devices.check import judge, skip_reason, subject, with_latency
+from edgetl.devices.evidence import NewData
+from edgetl.devices.examine import Examined
+from edgetl.devices.launches import LaunchPlan, measure_launches
+from edgetl.devices.layers.latency import regression_reason
+from edgetl.devices.profile import Profile
+from edgetl.devices.verdict import Reason, VariantReport, settle, worst
+from edgetl.machine import detect
+from edgetl.manifest import VariantRecord
+from edgetl.types import Track, silent
+
+MARGIN = 0.05
+"""A median up to so much slower than the baseline's counts as equal."""
+
+
+def gate(
+    bundle: Bundle,
+    profile: Profile,
+    *,
+    baseline: Baseline | None = None,
+    variants: Sequence[str] | None = None,
+    new: NewData | None = None,
+    margin: float = MARGIN,
+    plan: LaunchPlan = LaunchPlan(),  # noqa: B008  # frozen
+    track: Track = silent,
+) -> GateReport:
+    """Judges `variants` (default: the device's plan, else all) as `check` does, their latency, and against `baseline`.
+
+    Accuracy is compared on the samples both answered, latency in the same launches, in turns. All questions share
+    one error budget. Raises what `check` raises, and EngineError when a launch fails.
+    """
+    examined, reports = judge(bundle, profile, variants=variants, new=new, track=track)
+    opened = {each.variant.id: each for each in examined}
+    widened = []
+    for report in reports:
+        if report.id not in opened or any(reason.layer == "engine" for reason in report.reasons):
+            widened.append(report)
+        else:
+            widened.append(_widened(bundle, profile, report, opened[report.id], baseline, margin, plan, track))
+    settled = settle(widened)
+    return GateReport(
+        schema=SCHEMA,
+        bundle=str(bundle.path),
+        device=profile.name,
+        verdict=worst(report.verdict for report in settled),
+        baseline=baseline.name if baseline else None,
+        machine=detect(),
+        variants=settled,
+        answers={
+            each.variant.id: record(each.evidence.answers, model_digest(bundle, each.variant))
+            for each in examined
+            if each.evidence and not each.evidence.on_golden
+        },
+    )
+
+
+def _widened(
+    bundle: Bundle,
+    profile: Profile,
+    report: VariantReport,
+    examined: Examined,
+    baseline: Baseline | None,
+    margin: float,
+    plan: LaunchPlan,
+    track: Track,
+) -> VariantReport:
+    """`report` with its latency, and with what the baseline says."""
+    variant = examined.variant
+    subjects = [subject(bundle, variant, profile)]
+    before = _same_variant(baseline, variant, profile)
+    if baseline and baseline.bundle and before:
+        subjects.append(subject(baseline.bundle, before, profile))
+    times = measure_launches(subjects, plan, track)
+    report = with_latency(report, times[0], profile.latency)
+    if baseline is None:
+        return report
+    reasons = [regression_reason(times[1], times[0], margin) if len(times) > 1 else _not_in_turns(baseline, report)]
+    if examined.evidence and not examined.evidence.on_golden:
+        answers = examined.evidence.answers
+        reasons.insert(0, accuracy_reason(baseline, variant, answers, bundle, profile.accuracy))
+    return msgspec.structs.replace(report, reasons=(*report.reasons, *reasons))
+
+
+def _same_variant(baseline: Baseline | None, variant: VariantRecord, profile: Profile) -> VariantRecord | None:
+    """The baseline bundle's variant of that name, if it runs here."""
+    if baseline is None or baseline.bundle is None:
+        return None
+    found = [each for each in baseline.bundle.manifest.variants if each.id == variant.id]
+    return found[0] if found and skip_reason(found[0], profile) is None else None
+
+
+def _not_in_turns(baseline: Baseline, report: VariantReport) -> Reason:
+    """A report's latency is of another hour: it can raise a doubt, but not decide."""
+    latency = report.latency_ms
+    before = [each for each in baseline.report.variants if each.id == report.id] if baseline.report else []
+    if not before or before[0].latency_ms is None or baseline.report is None or latency is None:
+        return Reason(layer="baseline", verdict="pass", text="the baseline has no such variant to be compared in speed")
+    if baseline.report.machine != detect():
+        return Reason(layer="baseline", verdict="pass", text="the baseline's latency is of another machine")
+    old = before[0].latency_ms
+    slower = latency.p50_low is not None and old.p50_high is not None and latency.p50_low > old.p50_high * (1 + MARGIN)
+    text = f"median latency {latency.p50:.2f} ms, {old.p50:.2f} ms in the baseline's report; not measured in turns"
+    hint = ", so undecided: name the baseline's bundle to decide" if slower else ""
+    return Reason(layer="baseline", verdict="undecided" if slower else "pass", text=text + hint)

@@ -1,0 +1,88 @@
+"""`check` with images the export did not see: more labels, a stream of them, and images without labels."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conftest import Cli, write_dataset
+
+INT8 = "onnxruntime-int8"
+
+
+@pytest.fixture(scope="module")
+def more(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty new images of the three classes."""
+    return write_dataset(tmp_path_factory.mktemp("more"), {"": 20}, seed=7)
+
+
+def judged(cli: Cli, *arguments: object) -> dict[str, Any]:
+    done = cli("check", *arguments, "--variants", INT8, "--json")
+    assert done.exit_code == 0, done.output
+    variant: dict[str, Any] = json.loads(done.stdout)["variants"][0]
+    return variant
+
+
+def task(variant: dict[str, Any]) -> str:
+    return str(next(reason["text"] for reason in variant["reasons"] if reason["layer"] == "task"))
+
+
+def test_labelled_images_are_added_to_what_the_export_recorded(cli: Cli, bundle: Path, more: Path) -> None:
+    alone, together = judged(cli, bundle), judged(cli, bundle, "--data", more)
+    assert "90 samples" in task(alone) and "60 new samples" in task(together) and "150 samples" in task(together)
+    assert together["drop_points"]["high"] < alone["drop_points"]["high"], "more samples prove more"
+
+
+def test_images_the_export_knew_count_once(cli: Cli, bundle: Path, dataset: Path) -> None:
+    known = judged(cli, bundle, "--data", dataset / "val")
+    assert "0 new samples, 90 were known" in task(known) and "90 samples" in task(known)
+
+
+def test_a_csv_may_name_groups_and_a_damaged_one_is_named(cli: Cli, bundle: Path, more: Path, tmp_path: Path) -> None:
+    listing = tmp_path / "more.csv"
+    with listing.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "label", "group"])
+        for image in sorted(more.rglob("*.png")):
+            writer.writerow([image, image.parent.name, "night" if image.name < "05" else "day"])
+    assert "60 new samples" in task(judged(cli, bundle, "--data", listing))
+    listing.write_text("file,label\na.png,moss\n")
+    refused = cli("check", bundle, "--data", listing)
+    assert refused.exit_code == 5 and "`path` and `label`" in refused.stderr
+
+
+def test_a_stream_says_what_it_took(cli: Cli, bundle: Path, more: Path) -> None:
+    streamed = judged(cli, bundle, "--data", more, "--sequential")
+    fixed = judged(cli, bundle, "--data", more)
+    assert streamed["drop_points"]["high"] > fixed["drop_points"]["high"], "looking all along has its price"
+
+
+def test_unlabelled_images_bound_the_drop(cli: Cli, bundle: Path, more: Path) -> None:
+    text = task(judged(cli, bundle, "--unlabelled", more))
+    assert "of 60 unlabelled answers differ" in text and "hides at most" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--sequential",), 2, "needs `--data`"),
+        (("--data", "/nowhere"), 5, "does not exist"),
+        (("--unlabelled", "/nowhere"), 5, "does not exist"),
+    ],
+)
+def test_mistakes_are_named(cli: Cli, bundle: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
+    done = cli("check", bundle, *arguments)
+    assert done.exit_code == code and words in done.stderr
+
+
+def test_a_folder_of_splits_is_refused_with_the_split_to_name(cli: Cli, bundle: Path, dataset: Path) -> None:
+    done = cli("check", bundle, "--data", dataset)
+    assert done.exit_code == 5 and "name one split" in done.stderr
+
+
+def test_a_label_the_model_does_not_have_is_named(cli: Cli, bundle: Path, tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "strange", {"": 1})
+    (folder / "moss").rename(folder / "mos")
+    done = cli("check", bundle, "--data", folder)
+    assert done.exit_code == 5 and "did you mean `moss`" in done.stderr
