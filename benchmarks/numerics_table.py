@@ -21,7 +21,7 @@ from edgetl.devices.numerics import sqnr_db
 
 ARCHITECTURES = (
     "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet50", "efficientnet_b0",
-    "regnet_y_400mf", "shufflenet_v2_x1_0", "mnasnet1_0", "densenet121", "residual_cnn",
+    "regnet_y_400mf", "shufflenet_v2_x1_0", "densenet121", "residual_cnn",
 )  # fmt: skip
 
 

@@ -53,7 +53,6 @@ BACKBONES = {
                 "efficientnet_b0",
                 "regnet_y_400mf",
                 "shufflenet_v2_x1_0",
-                "mnasnet1_0",
                 "densenet121",
             ),
         ),

@@ -3,7 +3,6 @@
 import hashlib
 import pickle
 import warnings
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.error import URLError
@@ -171,10 +170,7 @@ def _load(model: nn.Module, state: dict[str, Tensor], name: str) -> None:
     if problems:
         shown = "; ".join(problems[:4]) + (f"; and {len(problems) - 4} more" if len(problems) > 4 else "")
         raise ArtefactError(f"the weights do not fit `{name}`: the file {shown}", hint="is it another architecture?")
-    # a state dict that comes from a file has lost the modules' versions, without which MNASNet refuses it
-    versioned = OrderedDict(state)
-    versioned._metadata = getattr(model.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
-    model.load_state_dict(versioned, strict=False)
+    model.load_state_dict(state, strict=False)
 
 
 def _fits(value: Tensor, kind: torch.dtype) -> bool:

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from edgetl.devices.timing import percentile_interval, percentile_p_value, ratio, ratio_p_value, t_cdf, t_quantile
 from edgetl.errors import ConfigError
+from edgetl.runtime.timing import percentile_interval, percentile_p_value, ratio, ratio_p_value, t_cdf, t_quantile
 from edgetl.types import Array
 
 
