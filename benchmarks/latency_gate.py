@@ -1,7 +1,8 @@
 """How often does the latency gate cry wolf, and how often does it miss 10 %, while something else keeps a core busy?
 
 Each run measures a variant, the same once more, and the same slowed by 10 %, in turns in the same launches; compares
-the first with the second and with the third; and declares a regression when the lower bound of the ratio is above 1.05. The rule most people use stands beside it: one launch, median over median above 1.05.
+the first with the second and with the third; and declares a regression when the lower bound of the ratio is above
+1.05. The rule most people use stands beside it: one launch, median over median above 1.05.
 
 python -m benchmarks.latency_gate BUNDLE [RUNS] [VARIANT]
 """

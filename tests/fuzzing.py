@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -140,9 +141,9 @@ class Watch:
         sys.addaudithook(self._hook)
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.active or event != "open" or not isinstance(arguments[0], str):
+        if not self.active or event != "open" or not isinstance(arguments[0], str | bytes | os.PathLike):
             return
-        path, mode = str(Path(arguments[0]).absolute()), arguments[1] or ""
+        path, mode = str(Path(os.fsdecode(arguments[0])).absolute()), arguments[1] or ""
         writes = any(letter in mode for letter in "wax+")
         if not path.startswith(self.allowed) and (writes or not path.startswith(self.ours)):
             self.strange.append(f"{path} ({mode})")

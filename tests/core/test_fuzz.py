@@ -1,0 +1,83 @@
+"""Damaged manifests, profiles, measurements and reports end in an error of ours, and nothing outside is opened."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from tests.conftest import Cli
+from tests.fuzzing import (
+    BYTES,
+    DAMAGES,
+    Damage,
+    Watch,
+    damaged,
+    encoded,
+    survives,
+    use_manifest,
+    use_measurements,
+    use_profile,
+    use_report,
+)
+
+from edgetl.devices.profile import host_profile
+
+WATCHED: dict[str, Watch] = {}
+
+
+@pytest.fixture(scope="module")
+def place(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fuzz")
+    shutil.copytree(bundle, folder / "bundle")
+    WATCHED.setdefault(str(folder), Watch(folder))
+    return folder
+
+
+def fuzz(document: Any, path: Path, use: Callable[[], None], watch: Watch, examples: int) -> None:
+    @settings(
+        max_examples=examples, database=None, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    )
+    @given(DAMAGES, BYTES)
+    def one(damages: list[Damage], flips: list[tuple[int, int]]) -> None:
+        path.write_bytes(encoded(damaged(document, damages), flips))
+        assert survives(use, watch) is None
+
+    one()
+
+
+def test_damaged_manifests(place: Path) -> None:
+    folder, manifest = place / "bundle", place / "bundle" / "manifest.json"
+    whole = manifest.read_bytes()
+    watch = WATCHED[str(place)]
+    assert survives(lambda: use_manifest(folder), watch) is None
+    fuzz(json.loads(whole), manifest, lambda: use_manifest(folder), watch, 150)
+    manifest.write_bytes(whole)
+
+
+def test_damaged_profiles(place: Path) -> None:
+    path = place / "profile.toml"
+    fuzz(msgspec.to_builtins(host_profile()), path, lambda: use_profile(path), WATCHED[str(place)], 100)
+
+
+def test_damaged_measurements_and_reports(place: Path, cli: Cli) -> None:
+    folder, report = place / "bundle", place / "report.json"
+    done = cli("gate", folder, "--variants", "onnxruntime-fp32", "-o", report)
+    assert done.exit_code == 0, done.output
+    measured = json.loads((folder / "measurements.json").read_bytes())
+    watch = WATCHED[str(place)]
+    fuzz(measured, folder / "measurements.json", lambda: use_measurements(folder), watch, 100)
+    fuzz(json.loads(report.read_bytes()), report, lambda: use_report(report, folder), watch, 100)
+
+
+def test_the_watch_sees_a_file_outside(place: Path, tmp_path: Path) -> None:
+    watch = WATCHED[str(place)]
+
+    def write_outside() -> None:
+        (tmp_path / "outside").write_text("x")
+
+    assert survives(write_outside, watch) is not None
+    watch.strange.clear()
