@@ -108,7 +108,7 @@ def plot_power(cells: list[Cell], path: Path) -> None:
         axes.axvline(100 * BUDGET, color="black", linewidth=0.8)
         axes.set(title=f"{samples} samples", xlabel="true drop, points", xlim=(0, 5), ylim=(0, 100))
     figure.axes[0].set_ylabel("share of gate runs, %")
-    figure.axes[0].legend(loc="lower right", fontsize=7)
+    figure.axes[2].legend(loc="center right", fontsize=7)
     figure.savefig(path)
 
 

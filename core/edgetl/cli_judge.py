@@ -62,7 +62,7 @@ def gate(
     margin: Annotated[
         float, typer.Option(min=0.0, max=100.0, help="Percent that the median latency may rise over the baseline's.")
     ] = 5.0,
-    launches: Annotated[int, typer.Option(min=5, max=100, help="Processes that latency is measured in.")] = 5,
+    launches: Annotated[int, typer.Option(min=5, max=100, help="Processes that latency is measured in.")] = 8,
     data: LabelledData = None,
     sequential: Sequential = False,
     unlabelled: UnlabelledData = None,

@@ -1,9 +1,11 @@
 """`check` on clean, planted, quantised-to-death and foreign-hardware bundles."""
 
+import json
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 from tests.conftest import Cli
 
@@ -148,3 +150,47 @@ def test_answers_unlike_the_export_machines_are_judged_on_the_golden_samples(own
     rehash(own_bundle)
     variant = judge(own_bundle, "openvino-int8").variants[0]
     assert any("differ from the export machine's" in reason.text for reason in variant.reasons)
+
+
+@pytest.mark.parametrize(("bound", "code"), [("max_class_drop_points = 99.0", 0), ("max_class_drop_points = 0.0", 2)])
+def test_a_profile_may_ask_for_macro_f1_and_bound_every_class(
+    bundle: Path, tmp_path: Path, cli: Cli, bound: str, code: int
+) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text(
+        f'name = "mine"\ntitle = "mine"\n[accuracy]\nmetric = "macro_f1"\n{bound}\n[[engines]]\nname = "onnxruntime"\n'
+    )
+    done = cli("check", bundle, "--device", profile, "--variants", "onnxruntime-int8", "--json")
+    assert done.exit_code == code, done.output
+    if code == 0:
+        (variant,) = json.loads(done.stdout)["variants"]
+        assert variant["metric"]["name"] == "macro_f1"
+        assert any("classes that dropped by more than 99" in reason["text"] for reason in variant["reasons"])
+
+
+def test_a_file_that_was_changed_after_the_export_is_not_the_one_that_was_judged(own_bundle: Path) -> None:
+    """One value of one weight, hash and all: within every tolerance against torch, but not the variant's own."""
+    model = onnx.load(own_bundle / "onnxruntime-int8" / "model.onnx")
+    scale = next(item for item in model.graph.initializer if item.name.endswith("_scale") and item.float_data)
+    scale.float_data[0] *= 1.02
+    onnx.save(model, own_bundle / "onnxruntime-int8" / "model.onnx")
+    rehash(own_bundle)
+    report = judge(own_bundle, "onnxruntime-int8").variants[0]
+    assert report.sqnr_db is not None and report.sqnr_db > 20
+    (reason,) = [reason for reason in report.reasons if reason.verdict == "fail"]
+    assert reason.cause == "not the model that was judged at export"
+
+
+def test_on_another_kind_of_processor_other_answers_are_judged_on_the_golden_set(own_bundle: Path) -> None:
+    def change(manifest: Manifest) -> Manifest:
+        assert manifest.machine is not None
+        return msgspec.structs.replace(manifest, machine=msgspec.structs.replace(manifest.machine, features=()))
+
+    with np.load(own_bundle / "onnxruntime-int8" / "golden.npz") as arrays:
+        logits = arrays["logits"]
+    noise = np.random.default_rng(0).normal(0, 0.003 * logits.std(), logits.shape)
+    np.savez(own_bundle / "onnxruntime-int8" / "golden.npz", logits=(logits + noise).astype(np.float32))
+    rehash(own_bundle, change)
+    report = judge(own_bundle, "onnxruntime-int8").variants[0]
+    assert report.verdict != "fail"
+    assert any("judged on the golden set" in reason.text for reason in report.reasons if reason.layer == "task")

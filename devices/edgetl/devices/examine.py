@@ -133,10 +133,15 @@ def _clipping(variant: VariantRecord) -> str:
 
 
 def _same_kind(bundle: Bundle, variant: VariantRecord, facts: EngineFacts) -> bool:
-    """Whether this engine on this processor is what made the variant's own answers."""
+    """Whether this engine on this processor is what made the variant's own answers, and would make them again.
+
+    OpenVINO's INT8 kernels for AVX2 without VNNI do not repeat themselves to the last bit (docs/numerics.md).
+    """
     made, here = bundle.manifest.machine, detect()
+    repeats = not (variant.engine == "openvino" and _clipping(variant))
     return (
-        made is not None
+        repeats
+        and made is not None
         and variant.facts == facts
         and (made.arch, made.features, made.gpus) == (here.arch, here.features, here.gpus)
     )
