@@ -129,7 +129,7 @@ def use_report(path: Path, bundle: Path) -> None:
     baseline, opened = open_baseline(path), open_bundle(bundle)
     for variant in opened.manifest.variants:
         answers = validation_answers(opened, variant) or no_answers()
-        accuracy_reason(baseline, variant, answers, opened, host_profile().accuracy)
+        accuracy_reason(baseline, variant, Evidence(answers=answers), opened, host_profile().accuracy)
 
 
 class Watch:

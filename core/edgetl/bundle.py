@@ -62,7 +62,7 @@ class Bundle:
         """Every listed file is as the manifest says, and labels.txt has its labels. Raises ArtefactError."""
         for relative in self._records:
             self.file(relative)
-        labels = self.file("labels.txt").read_text(encoding="utf-8").splitlines()
+        labels = self.file("labels.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
         if tuple(labels) != self.manifest.task.labels:
             raise ArtefactError(
                 f"labels.txt and the manifest of `{self.path}` name other labels", hint="export it again"
@@ -87,7 +87,8 @@ class Bundle:
             )
         count, labels = self.manifest.golden.samples, len(self.manifest.task.labels)
         shapes = {"image": (count, *self.manifest.inputs[0].shape[1:]), "logits": (count, labels), "labels": (count,)}
-        shapes = {name: shape for name, shape in shapes.items() if name in arrays or name != "labels"}
+        shapes["digests"] = (count,)
+        shapes = {name: shape for name, shape in shapes.items() if name in arrays or name in ("image", "logits")}
         wrong = [name for name, shape in shapes.items() if name not in arrays or arrays[name].shape != shape]
         wrong += [
             name

@@ -1,5 +1,6 @@
 """The commands that judge and measure a bundle: check, gate, selftest, bench."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
@@ -80,18 +81,22 @@ def gate(
     from edgetl.devices.launches import LaunchPlan
     from edgetl.files import write_json
 
+    if not math.isfinite(margin):
+        raise ConfigError(f"`--margin` cannot be `{margin}`", hint="it is a number of percent")
+    if out and (out.is_dir() or not out.parent.is_dir()):
+        raise ConfigError(f"`{out}` cannot be written", hint="`-o` takes a file in a folder that exists")
     opened = open_bundle(bundle)
     before = open_baseline(baseline) if baseline else None
     report = gate(
         opened, profile(device), baseline=before, variants=names(variants), margin=margin / 100,
         new=_new_data(opened, data, unlabelled, sequential=sequential), plan=LaunchPlan(launches=launches), track=track,
     )  # fmt: skip
-    if out:
-        write_json(out, report)
     if as_json:
         console.print_json(report)
     else:
         console.stdout().print(show.gate_table(msgspec.to_builtins(report)))
+    if out:
+        write_json(out, report)
     _end(opened, "gate", msgspec.structs.replace(report, answers={}), strict=strict)
 
 

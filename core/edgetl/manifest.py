@@ -113,7 +113,7 @@ def inconsistency(manifest: Manifest) -> str | None:
     names = [variant.id for variant in manifest.variants]
     if not names or len(set(names)) != len(names):
         return "there must be variants, each with its own name"
-    if golden.kind != "none" and not 0 <= len(golden.encoded) <= golden.samples:
+    if not 0 <= len(golden.encoded) <= (golden.samples if golden.kind != "none" else 0):
         return "more encoded golden images than samples"
     return next((problem for v in manifest.variants if (problem := _variant_inconsistency(manifest, v))), None)
 

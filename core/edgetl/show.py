@@ -30,7 +30,7 @@ def check_table(report: Values) -> RenderableType:
         "variant",
         "verdict",
         "runs",
-        "top-1",
+        _metric(report),
         "drop, points (95 %)",
         "agrees",
         "SQNR dB",
@@ -49,6 +49,12 @@ def check_table(report: Values) -> RenderableType:
     ]
     final = Text.assemble(f"{report['bundle']} on {report['device']}: ", verdict_text(report["verdict"]))
     return Group(made, Text(), *lines, final)
+
+
+def _metric(report: Values) -> str:
+    """The name of the metric that was judged, for the head of its column."""
+    names = {variant["metric"]["name"] for variant in report["variants"] if variant["metric"]}
+    return "macro-F1" if "macro_f1" in names else "top-1"
 
 
 def _reason(reason: Values) -> str:

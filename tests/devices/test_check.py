@@ -165,7 +165,7 @@ def test_a_profile_may_ask_for_macro_f1_and_bound_every_class(
     if code == 0:
         (variant,) = json.loads(done.stdout)["variants"]
         assert variant["metric"]["name"] == "macro_f1"
-        assert any("classes that dropped by more than 99" in reason["text"] for reason in variant["reasons"])
+        assert any("classes or groups that dropped by more than 99" in reason["text"] for reason in variant["reasons"])
 
 
 def test_a_file_that_was_changed_after_the_export_is_not_the_one_that_was_judged(own_bundle: Path) -> None:

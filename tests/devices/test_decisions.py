@@ -5,7 +5,9 @@ import pytest
 
 from edgetl.devices.answers import Answers
 from edgetl.devices.damage import damaged, silent_classes
+from edgetl.devices.layers.task import Evidence, task_layer
 from edgetl.devices.multiplicity import holm
+from edgetl.devices.profile import Accuracy
 from edgetl.devices.resampling import resample_macro_f1
 from edgetl.devices.sequential import e_above, e_within, samples_to_stop, sequential_bounds
 from edgetl.devices.statistics import drop_bounds, fewest_samples, lower_rate, p_above, p_within, upper_rate
@@ -141,10 +143,11 @@ def test_a_group_that_lost_is_named() -> None:
 
 def test_a_class_that_went_silent_is_found_and_a_rare_one_is_not_accused() -> None:
     some = simulated(600, 10, 0.02, 0.01, seed=0)
-    assert silent_classes(some.reference, some.variant, LABELS) == []
-    assert silent_classes(some.reference, np.where(some.variant == 5, 6, some.variant), LABELS) == ["f"]
+    assert not silent_classes(some.reference, some.variant, LABELS)
+    silent = silent_classes(some.reference, np.where(some.variant == 5, 6, some.variant), LABELS)
+    assert list(silent) == ["f"] and silent["f"] < 1e-6
     reference = np.array([0, 1] * 100 + [2])
-    assert silent_classes(reference, np.where(reference == 2, 1, reference), LABELS) == [], "seen once, changed once"
+    assert not silent_classes(reference, np.where(reference == 2, 1, reference), LABELS), "seen once, changed once"
 
 
 def test_new_answers_count_once() -> None:
@@ -157,3 +160,25 @@ def test_new_answers_count_once() -> None:
         variant=np.concatenate([some.variant, some.variant[:5]]),
     )
     assert len(some.with_new(shifted)) == 75
+
+
+def test_what_labels_prove_is_not_undone_by_images_without_labels() -> None:
+    worse = simulated(400, 10, 0.15, 0.0, seed=0)
+    evidence = Evidence(answers=worse, unlabelled=(0, 2000))
+    _, _, reasons = task_layer(evidence, Accuracy(), LABELS, exempt=False)
+    assert reasons[0].verdict == "fail"
+    same = Evidence(answers=simulated(100, 10, 0.0, 0.0, seed=0), unlabelled=(0, 2000))
+    assert task_layer(same, Accuracy(), LABELS, exempt=False)[2][0].verdict == "pass"
+
+
+def test_a_bound_for_classes_holds_for_groups_too() -> None:
+    even = simulated(1000, 10, 0.0, 0.0, seed=0)
+    groups = np.where(np.arange(1000) < 40, "night", "day")
+    variant = even.variant.copy()
+    variant[:24] = (even.truths[:24] + 1) % 10
+    hurt = Answers(samples=even.samples, truths=even.truths, reference=even.reference, variant=variant, groups=groups)
+    bound = Accuracy(max_drop_points=50, max_class_drop_points=20)
+    _, _, reasons = task_layer(Evidence(answers=hurt), bound, LABELS, exempt=False)
+    assert any(r.verdict == "fail" and "`group night`" in r.text for r in reasons)
+    _, _, reasons = task_layer(Evidence(answers=even), bound, (*LABELS, "never seen"), exempt=False)
+    assert any(r.verdict == "undecided" and "none is proven" in r.text for r in reasons)

@@ -5,8 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 from tests.conftest import Cli, write_dataset
+
+from edgetl.export.planting import rehash
+from edgetl.manifest import Manifest
 
 INT8 = "onnxruntime-int8"
 
@@ -52,6 +57,21 @@ def test_a_csv_may_name_groups_and_a_damaged_one_is_named(cli: Cli, bundle: Path
     assert refused.exit_code == 5 and "`path` and `label`" in refused.stderr
 
 
+def test_golden_images_that_come_again_count_once(cli: Cli, own_bundle: Path, dataset: Path) -> None:
+    """On a device that does not reproduce the export's answers, which judges itself on the golden set."""
+    own = own_bundle / INT8 / "golden.npz"
+    with np.load(own) as arrays:
+        logits = arrays["logits"]
+    np.savez(own, logits=logits * 1.05)
+
+    def elsewhere(manifest: Manifest) -> Manifest:
+        return msgspec.structs.replace(manifest, machine=None)
+
+    rehash(own_bundle, elsewhere)
+    text = task(judged(cli, own_bundle, "--data", dataset / "val"))
+    assert "judged on the golden set" in text and "0 new samples, 90 were known" in text
+
+
 def test_a_stream_says_what_it_took(cli: Cli, bundle: Path, more: Path) -> None:
     streamed = judged(cli, bundle, "--data", more, "--sequential")
     fixed = judged(cli, bundle, "--data", more)
@@ -69,10 +89,16 @@ def test_unlabelled_images_bound_the_drop(cli: Cli, bundle: Path, more: Path) ->
         (("--sequential",), 2, "needs `--data`"),
         (("--data", "/nowhere"), 5, "does not exist"),
         (("--unlabelled", "/nowhere"), 5, "does not exist"),
+        (("--device", "MACRO", "--unlabelled", "DATA"), 2, "decides top1"),
     ],
 )
-def test_mistakes_are_named(cli: Cli, bundle: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
-    done = cli("check", bundle, *arguments)
+def test_mistakes_are_named(
+    cli: Cli, bundle: Path, more: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    profile = tmp_path / "macro.toml"
+    profile.write_text('name = "m"\ntitle = "m"\n[accuracy]\nmetric = "macro_f1"\n[[engines]]\nname = "onnxruntime"\n')
+    places = {"MACRO": profile, "DATA": more}
+    done = cli("check", bundle, *(places.get(argument, argument) for argument in arguments))
     assert done.exit_code == code and words in done.stderr
 
 

@@ -28,8 +28,8 @@ def read_labelled(source: Path, labels: tuple[str, ...]) -> list[LabelledFile]:
     strange = sorted({label for _, label, _ in found} - set(index))
     if strange:
         hint = suggest(strange[0], labels)
-        if {"train", "val", "test"} & set(strange):
-            hint = f"name one split: `{source / strange[-1]}`"
+        if source.is_dir() and (splits := sorted({"train", "val", "test"} & set(strange))):
+            hint = f"name one split: `{source / splits[-1]}`"
         raise DataError(f"`{strange[0]}` in `{source}` is none of the bundle's labels", hint=hint)
     if not found:
         raise DataError(f"`{source}` holds no labelled images", hint="expected is FOLDER/LABEL/image.jpg")
@@ -50,6 +50,8 @@ def _images(paths: Iterable[Path]) -> list[Path]:
 
 
 def _from_folders(source: Path) -> list[tuple[Path, str, str]]:
+    if source.is_file():
+        raise DataError(f"`{source}` is neither a folder nor a .csv", hint="name a folder, or a CSV that lists images")
     if not source.is_dir():
         raise DataError(f"the data folder `{source}` does not exist", hint="check the path")
     folders = sorted(path for path in source.iterdir() if path.is_dir() and path.name[0] != ".")
@@ -59,11 +61,17 @@ def _from_folders(source: Path) -> list[tuple[Path, str, str]]:
 def _from_csv(source: Path) -> list[tuple[Path, str, str]]:
     try:
         with source.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
-            columns = set(rows[0]) if rows else set()
+            reader = csv.DictReader(stream, skipinitialspace=True)
+            rows = list(reader)
+            columns = set(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"`{source}` cannot be read as CSV: {error}", hint="check the path and the encoding") from error
-    if rows and not {"path", "label"} <= columns:
+    if not {"path", "label"} <= columns:
         known = ", ".join(f"`{name}`" for name in sorted(str(column) for column in columns))
         raise DataError(f"`{source}` has the columns {known}", hint="it needs `path` and `label`, and may have `group`")
-    return [(source.parent / str(row["path"]), str(row["label"]), str(row.get("group") or "")) for row in rows]
+    short = [number for number, row in enumerate(rows, start=2) if not row["path"] or not row["label"]]
+    if short:
+        raise DataError(f"line {short[0]} of `{source}` has no path or no label", hint="every row needs both")
+    return [
+        (source.parent / row["path"].strip(), row["label"].strip(), (row.get("group") or "").strip()) for row in rows
+    ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from msgspec import structs
 
 from edgetl.bundle import Bundle, open_bundle
 from edgetl.devices.answers import Answers, validation_answers
@@ -55,15 +56,16 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
 def open_baseline(path: Path) -> Baseline:
     """A bundle folder or a report file. Raises ArtefactError."""
-    if path.suffix != ".json":
-        return Baseline(name=str(path), bundle=open_bundle(path))
-    return Baseline(name=str(path), report=read_json(path, GateReport, major=1))
+    if path.is_file():
+        return Baseline(name=str(path), report=read_json(path, GateReport, major=1))
+    return Baseline(name=str(path), bundle=open_bundle(path))
 
 
 def model_digest(bundle: Bundle, variant: VariantRecord) -> str:
-    """One digest of all files the engine opens, from the manifest."""
+    """One digest of all that decides an answer: the files the engine opens, its options, and the task."""
     listed = {each.path: each.sha256 for each in bundle.manifest.files}
-    return hashlib.sha256(" ".join(listed[name] for name in variant.files).encode()).hexdigest()
+    whole = [[listed[name] for name in variant.files], sorted(variant.options.items()), bundle.manifest.task]
+    return hashlib.sha256(msgspec.json.encode(whole)).hexdigest()
 
 
 def record(answers: Answers, model: str) -> Recorded:
@@ -77,18 +79,20 @@ def record(answers: Answers, model: str) -> Recorded:
 
 
 def accuracy_reason(
-    baseline: Baseline, variant: VariantRecord, answers: Answers, new: Bundle, accuracy: Accuracy
+    baseline: Baseline, variant: VariantRecord, evidence: Evidence | None, new: Bundle, accuracy: Accuracy
 ) -> Reason:
     """Whether the variant lost against the baseline's, on the samples both answered."""
+    if _model(baseline, variant.id) is None:
+        return Reason(layer="baseline", verdict="pass", text="the baseline has no such variant to be worse than")
     if model_digest(new, variant) == _model(baseline, variant.id):
         return Reason(layer="baseline", verdict="pass", text="the same model files as the baseline's")
-    paired = _paired(baseline, variant.id, answers, new)
-    if paired is None or not len(paired):
+    paired = _paired(baseline, variant.id, evidence.answers, new) if evidence else None
+    if evidence is None or paired is None or not len(paired):
         text = "the baseline has no answers to the same samples, so accuracy cannot be compared"
         return Reason(layer="baseline", verdict="undecided", text=text)
     if baseline.report is not None:
-        accuracy = msgspec.structs.replace(accuracy, metric="top1")  # a report knows right and wrong only
-    drop = measure(Evidence(answers=paired), accuracy)
+        accuracy = structs.replace(accuracy, metric="top1")  # a report knows right and wrong only
+    drop = measure(structs.replace(evidence, answers=paired, unlabelled=None), accuracy)
     verdict = verdict_of(drop)
     text = (
         f"{accuracy.metric} {drop.reference:.1%} → {drop.value:.1%} on {len(paired)} common samples, drop "

@@ -16,7 +16,8 @@ from edgetl.types import Array, Pixels, Track
 
 BATCH = 8
 
-Decided = Callable[[Mapping[str, Answers]], bool]
+Decided = Callable[[str, Answers], bool]
+"""Whether the answers of the variant with that name decide about it."""
 
 
 class NewData(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,28 +35,33 @@ def labelled_answers(
     decided: Decided | None,
     track: Track,
 ) -> dict[str, Answers]:
-    """Answers of every session on `files`. With `decided`, a stream in random order that ends when it is true.
+    """Answers of every session on `files`. With `decided`, a stream in random order; each variant takes part until it
+    is decided.
 
     Raises DataError for an image that cannot be decoded.
     """
     ordered = [files[i] for i in np.random.default_rng(0).permutation(len(files))] if decided else list(files)
     gathered: dict[str, list[Answers]] = {name: [] for name in sessions}
+    open_questions = dict(sessions)
     watched = track(_batches([file.path for file in ordered], reference), "labelled images", -(-len(files) // BATCH))
     for start, pixels in watched:
         part = ordered[start : start + len(pixels)]
-        expected = predicted(reference, pixels)
-        for name, session in sessions.items():
-            gathered[name].append(_answers(part, expected, predicted(session, pixels)))
-        if decided and decided({name: _joined(parts) for name, parts in gathered.items()}):
+        seen = _reference_answers(part, predicted(reference, pixels))
+        for name, session in list(open_questions.items()):
+            gathered[name].append(msgspec.structs.replace(seen, variant=predicted(session, pixels)))
+            if decided and decided(name, _joined(gathered[name])):
+                del open_questions[name]
+        if not open_questions:
             break
-    return {name: _joined(parts) for name, parts in gathered.items()}
+    return {name: _joined(parts) for name, parts in gathered.items() if parts}
 
 
 def unlabelled_changes(
     reference: Session, sessions: Mapping[str, Session], paths: Sequence[Path], track: Track
 ) -> dict[str, tuple[int, int]]:
-    """For each session: how many of how many images it answers otherwise than the reference."""
+    """For each session: how many of how many different images it answers otherwise than the reference."""
     changed = dict.fromkeys(sessions, 0)
+    paths = list({sha256_of(path): path for path in paths}.values())
     for _, pixels in track(_batches(paths, reference), "unlabelled images", -(-len(paths) // BATCH)):
         expected = predicted(reference, pixels)
         for name, session in sessions.items():
@@ -80,12 +86,13 @@ def _batches(paths: Sequence[Path], session: Session) -> Iterator[tuple[int, Pix
             waiting = []
 
 
-def _answers(files: Sequence[LabelledFile], reference: Array, variant: Array) -> Answers:
+def _reference_answers(files: Sequence[LabelledFile], reference: Array) -> Answers:
+    """What is known of a batch before a variant answers; the reference stands in for it."""
     return Answers(
         samples=np.array([digest_key(sha256_of(file.path)) for file in files], np.uint64),
         truths=np.array([file.label for file in files]),
         reference=reference,
-        variant=variant,
+        variant=reference,
         groups=np.array([file.group for file in files]),
     )
 

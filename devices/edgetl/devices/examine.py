@@ -109,20 +109,20 @@ def _inherited(
 ) -> Evidence:
     """The answers recorded at export when the variant's own are reproduced, else those to the golden set."""
     recorded = validation_answers(session.bundle, session.variant)
-    if recorded is not None and repeated is not None and repeated >= tolerance.reproduction_sqnr_db:
+    reproduced = repeated is not None and repeated >= tolerance.reproduction_sqnr_db
+    if recorded is not None and reproduced:
         return Evidence(answers=recorded)
-    note = "no answers of the export machine to compare with, so judged on the golden set: "
-    if repeated is not None:
+    note = "the export recorded no answers to validation samples, so judged on the golden set: "
+    if repeated is not None and not reproduced:
         why = f"SQNR {repeated:.1f} dB{_clipping(session.variant)}"
         note = f"answers differ from the export machine's ({why}), so judged on the golden set: "
     truths = golden.arrays.get("labels")
     if truths is None:
-        return Evidence(answers=no_answers(), note=note, on_golden=True)
+        return Evidence(answers=no_answers(), note=note)
     best = golden.arrays["logits"].argmax(axis=1)
-    # golden samples carry no file digest: numbers that no digest is likely to have keep them apart
-    samples = np.arange(len(truths), dtype=np.uint64)
+    samples = golden.arrays.get("digests", np.arange(len(truths), dtype=np.uint64))
     answers = Answers(samples=samples, truths=truths, reference=best, variant=logits.argmax(axis=1))
-    return Evidence(answers=answers, note=note, on_golden=True)
+    return Evidence(answers=answers, note=note)
 
 
 def _clipping(variant: VariantRecord) -> str:
@@ -142,7 +142,8 @@ def _same_kind(bundle: Bundle, variant: VariantRecord, facts: EngineFacts) -> bo
     return (
         repeats
         and made is not None
-        and variant.facts == facts
+        and variant.facts is not None
+        and msgspec.structs.replace(variant.facts, threads=0) == msgspec.structs.replace(facts, threads=0)
         and (made.arch, made.features, made.gpus) == (here.arch, here.features, here.gpus)
     )
 

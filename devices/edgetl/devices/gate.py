@@ -57,7 +57,7 @@ def gate(
         answers={
             each.variant.id: record(each.evidence.answers, model_digest(bundle, each.variant))
             for each in examined
-            if each.evidence and not each.evidence.on_golden
+            if each.evidence
         },
     )
 
@@ -82,11 +82,9 @@ def _widened(
     report = with_latency(report, times[0], profile.latency)
     if baseline is None:
         return report
-    reasons = [regression_reason(times[1], times[0], margin) if len(times) > 1 else _not_in_turns(baseline, report)]
-    if examined.evidence and not examined.evidence.on_golden:
-        answers = examined.evidence.answers
-        reasons.insert(0, accuracy_reason(baseline, variant, answers, bundle, profile.accuracy))
-    return msgspec.structs.replace(report, reasons=(*report.reasons, *reasons))
+    accuracy = accuracy_reason(baseline, variant, examined.evidence, bundle, profile.accuracy)
+    speed = regression_reason(times[1], times[0], margin) if len(times) > 1 else _not_in_turns(baseline, report, margin)
+    return msgspec.structs.replace(report, reasons=(*report.reasons, accuracy, speed))
 
 
 def _same_variant(baseline: Baseline | None, variant: VariantRecord, profile: Profile) -> VariantRecord | None:
@@ -97,16 +95,17 @@ def _same_variant(baseline: Baseline | None, variant: VariantRecord, profile: Pr
     return found[0] if found and skip_reason(found[0], profile) is None else None
 
 
-def _not_in_turns(baseline: Baseline, report: VariantReport) -> Reason:
+def _not_in_turns(baseline: Baseline, report: VariantReport, margin: float) -> Reason:
     """A report's latency is of another hour: it can raise a doubt, but not decide."""
     latency = report.latency_ms
     before = [each for each in baseline.report.variants if each.id == report.id] if baseline.report else []
     if not before or before[0].latency_ms is None or baseline.report is None or latency is None:
-        return Reason(layer="baseline", verdict="pass", text="the baseline has no such variant to be compared in speed")
-    if baseline.report.machine != detect():
+        return Reason(layer="baseline", verdict="pass", text="the baseline has no such variant that runs here")
+    made, here = baseline.report.machine, detect()
+    if (made.cpu, made.features, made.cores) != (here.cpu, here.features, here.cores):
         return Reason(layer="baseline", verdict="pass", text="the baseline's latency is of another machine")
     old = before[0].latency_ms
-    slower = latency.p50_low is not None and old.p50_high is not None and latency.p50_low > old.p50_high * (1 + MARGIN)
+    slower = latency.p50_low is not None and old.p50_high is not None and latency.p50_low > old.p50_high * (1 + margin)
     text = f"median latency {latency.p50:.2f} ms, {old.p50:.2f} ms in the baseline's report; not measured in turns"
     hint = ", so undecided: name the baseline's bundle to decide" if slower else ""
     return Reason(layer="baseline", verdict="undecided" if slower else "pass", text=text + hint)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
+from edgetl.devices.answers import digest_key
 from edgetl.devices.hypotheses import PREFIX, graph_hypotheses
 from edgetl.export.probes import expected_pixels, probes
 from edgetl.files import write_bytes, write_via
@@ -38,6 +39,7 @@ class GoldenSet(msgspec.Struct, frozen=True, kw_only=True):
     kind: GoldenKind
     pixels: Pixels
     truths: Array | None
+    digests: Array | None
     encoded: tuple[tuple[str, bytes], ...]
 
 
@@ -64,7 +66,8 @@ def validation_golden(samples: Sequence[SampleRecord], root: Path, task: Task, s
     )
     pixels = np.stack([prepare(root / sample.path, task.input) for sample in ordered])
     truths = np.array([sample.label for sample in ordered])
-    return GoldenSet(kind="validation", pixels=pixels, truths=truths, encoded=encoded)
+    digests = np.array([digest_key(sample.sha256) for sample in ordered], np.uint64)
+    return GoldenSet(kind="validation", pixels=pixels, truths=truths, digests=digests, encoded=encoded)
 
 
 def synthetic_golden(task: Task, seed: int) -> GoldenSet:
@@ -76,7 +79,7 @@ def synthetic_golden(task: Task, seed: int) -> GoldenSet:
         if i < ENCODED:
             encoded.append((f"golden/images/{i:04}.png", content))
         pixels.append(prepare(decode(content), task.input))
-    return GoldenSet(kind="synthetic", pixels=np.stack(pixels), truths=None, encoded=tuple(encoded))
+    return GoldenSet(kind="synthetic", pixels=np.stack(pixels), truths=None, digests=None, encoded=tuple(encoded))
 
 
 def _noise_png(rng: np.random.Generator, height: int, width: int) -> bytes:
@@ -120,8 +123,10 @@ def write_golden(folder: Path, golden: GoldenSet | None, answers: dict[str, Arra
         write_bytes(folder / relative, content)
     _save(folder / "golden" / "probes.npz", {"image": expected_pixels(tests, task.input)})
     if golden:
+        known = {"labels": golden.truths, "digests": golden.digests}
         arrays = {"image": golden.pixels, "names": np.array(task.labels), **answers}
-        _save(folder / "golden" / "samples.npz", arrays | ({} if golden.truths is None else {"labels": golden.truths}))
+        arrays |= {name: value for name, value in known.items() if value is not None}
+        _save(folder / "golden" / "samples.npz", arrays)
     return GoldenRecord(
         kind=golden.kind if golden else "none",
         samples=len(golden.pixels) if golden else 0,

@@ -9,6 +9,9 @@ from PIL import Image
 from edgetl.tasks.images import ImageInput, prepare
 from edgetl.types import Array, Pixels
 
+LARGEST = 1024
+"""A probe need not grow with the input: a larger input enlarges it."""
+
 ORIENTATION = 0x0112
 """The EXIF tag that says how the camera was held; 6: turned to the right."""
 
@@ -21,7 +24,8 @@ def probes(spec: ImageInput) -> list[tuple[str, bytes]]:
         "grey16.png": _grey16,
         "stripes.png": lambda scene: _png(Image.fromarray(scene.astype(np.uint8))),
     }
-    scene = _scene(round(spec.resize * 1.2), round(spec.resize * 1.5))
+    side = min(spec.resize, LARGEST)
+    scene = _scene(round(side * 1.2), round(side * 1.5))
     return [(f"golden/probes/{name}", make(scene)) for name, make in makers.items()]
 
 

@@ -22,6 +22,8 @@ def precision_problem(declared: Precision, facts: EngineFacts) -> str | None:
 def provider_problem(facts: EngineFacts) -> str | None:
     """What is wrong with the provider that did the work, or None. OpenVINO's AUTO and MULTI may choose freely."""
     asked = facts.asked.split(":")[0]
-    if asked in ("", "AUTO", "MULTI", "HETERO") or facts.provider.startswith(asked):
+    if asked in ("", "AUTO", "MULTI", "HETERO"):
+        return None
+    if all(provider.startswith(asked) for provider in facts.provider.split(",")):
         return None
     return f"asked for {facts.asked}, but {facts.provider} did the work"

@@ -29,7 +29,10 @@ def budget_reasons(times: Array, latency: Latency, budget: LatencyBudget) -> lis
     ]
     reasons = []
     for name, q, most, value, low, high in asked:
-        if most is None or value is None or low is None:
+        if most is None:
+            continue
+        if value is None or low is None:
+            reasons.append(Reason(layer="latency", verdict="undecided", text=f"too few queries for a {name}"))
             continue
         p_value = percentile_p_value(times, q, most)
         verdict: Verdict = "undecided"

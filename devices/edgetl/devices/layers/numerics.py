@@ -7,6 +7,7 @@ import numpy as np
 from edgetl.devices.hypotheses import PREFIX, graph_cause
 from edgetl.devices.numerics import Distance, compare, log_softmax, sqnr_db
 from edgetl.devices.profile import Tolerance
+from edgetl.devices.statistics import upper_rate
 from edgetl.devices.verdict import Reason
 from edgetl.tasks import Task
 from edgetl.types import Array, Outputs
@@ -44,7 +45,9 @@ def _outside(distance: Distance, tolerance: Tolerance, labels: tuple[str, ...]) 
         problems.append(
             f"the output of `{worst}` has SQNR {distance.column_sqnr_db:.1f} dB, at least {column:g} wanted"
         )
-    if tolerance.min_agreement is not None and not distance.agreement >= tolerance.min_agreement:
+    agreeing = round(distance.agreement * distance.samples)
+    # on the interval: of few samples one may always differ
+    if tolerance.min_agreement is not None and upper_rate(agreeing, distance.samples) < tolerance.min_agreement:
         problems.append(f"agrees on {distance.agreement:.1%}, at least {tolerance.min_agreement:.0%} wanted")
     if tolerance.max_kl is not None and not distance.kl <= tolerance.max_kl:
         problems.append(f"probabilities diverge by {distance.kl:.2g} nats, allowed {tolerance.max_kl:g}")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 from edgetl import plugins
-from edgetl.errors import ConfigError
+from edgetl.errors import ConfigError, EngineError, first_line
 from edgetl.files import configured
 from edgetl.types import EngineFacts, Feeds, Options, Outputs, TensorSpec
 
@@ -32,7 +32,10 @@ def open_engine(engine: str, path: Path, options: Options) -> Engine:
     Raises ConfigError for an unknown engine or option, DependencyError when the engine is not installed,
     EngineError when it cannot open the model or cannot give the provider or precision asked for.
     """
-    module = plugins.load(plugins.ENGINES, engine, "engine")
+    try:
+        module = plugins.load(plugins.ENGINES, engine, "engine")
+    except ImportError as error:
+        raise EngineError(engine, f"is installed but cannot be loaded: {first_line(error)}") from error
     return cast(Engine, module.open_engine(path, options))
 
 

@@ -56,7 +56,7 @@ class OnnxRuntimeEngine:
             self._facts = EngineFacts(
                 engine=NAME,
                 version=ort.__version__,
-                provider=_busiest_provider(events),
+                provider=_providers(events),
                 asked=PROVIDERS[self._options.provider],
                 precision=compute_precision(layers),
                 threads=self._options.threads or detect().cores,
@@ -135,6 +135,7 @@ def _executed_layers(events: list[dict[str, Any]]) -> dict[str, int]:
     return dict(counts)
 
 
-def _busiest_provider(events: list[dict[str, Any]]) -> str:
+def _providers(events: list[dict[str, Any]]) -> str:
+    """Every provider that ran a compute layer, the busiest first, separated by commas."""
     compute = [event["provider"] for event in events if any(part in event["op_name"] for part in COMPUTE)]
-    return Counter(compute).most_common(1)[0][0] if compute else "unknown"
+    return ",".join(name for name, _ in Counter(compute).most_common()) or "unknown"
