@@ -11,9 +11,9 @@ from contextlib import ExitStack
 import msgspec
 import numpy as np
 
-from edgetl.bundle import open_bundle
+from edgetl.bundle import Bundle, open_bundle
 from edgetl.devices.launches import LaunchRequest, Subject
-from edgetl.errors import EdgetlError, EngineError, first_line
+from edgetl.errors import EdgetlError
 from edgetl.runtime import Session
 from edgetl.runtime.interleave import interleave
 from edgetl.runtime.session import sample_feeds
@@ -43,23 +43,20 @@ def _measure(request: LaunchRequest, alter: Callable[[list[Call]], list[Call]]) 
     """Times of shape (subjects, blocks, queries). Who is opened and timed first changes from launch to launch."""
     count, plan = len(request.subjects), request.plan
     order = [(request.launch + place) % count for place in range(count)]
+    bundles = {path: open_bundle(path) for path in {subject.bundle for subject in request.subjects}}
     with ExitStack() as stack:
-        opened = {number: _open(request.subjects[number], stack) for number in order}
+        opened = {number: _open(request.subjects[number], bundles, stack) for number in order}
         calls = alter([opened[number] for number in range(count)])
         turns = [calls[number] for number in order]
         measured = interleave(turns, blocks=plan.blocks, queries=plan.queries, warmup=plan.warmup)
     return measured[np.argsort(order)]
 
 
-def _open(subject: Subject, stack: ExitStack) -> Call:
+def _open(subject: Subject, bundles: dict[str, Bundle], stack: ExitStack) -> Call:
     """A call that runs the i-th query, of one sample. The session closes with `stack`."""
-    bundle = open_bundle(subject.bundle)
-    variant = bundle.variant(subject.variant)
-    try:
-        # not load(): what is timed is what runs, and `check` judges whether it is what was declared
-        session = stack.enter_context(Session(bundle, variant, subject.options))
-    except ImportError as error:
-        raise EngineError(variant.engine, f"cannot be loaded: {first_line(error)}") from error
+    bundle = bundles[subject.bundle]
+    # not load(): what is timed is what runs, and `check` judges whether it is what was declared
+    session = stack.enter_context(Session(bundle, bundle.variant(subject.variant), subject.options))
     feeds = sample_feeds(bundle, INPUTS)
     samples = [{name: array[i : i + 1] for name, array in feeds.items()} for i in range(INPUTS)]
     return lambda number: session.infer(samples[number % INPUTS])
