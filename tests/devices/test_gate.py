@@ -4,15 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from tests.conftest import Cli
 
 from edgetl.devices.layers.latency import budget_reasons, latency_of, regression_reason
 from edgetl.devices.profile import LatencyBudget
+from edgetl.export.planting import rehash
 from edgetl.export.stage import ExportConfig, export
 from edgetl.finetune.loop import LoopConfig
 from edgetl.finetune.stage import FinetuneConfig, finetune
+from edgetl.manifest import Manifest
 from edgetl.types import Array
 
 FP32 = "onnxruntime-fp32"
@@ -98,6 +101,16 @@ def test_a_profile_with_a_budget_is_a_latency_gate(cli: Cli, bundle: Path, tmp_p
     assert broken.exit_code == 7 and "allowed 1e-06" in broken.stdout
     profile.write_text(text + "-1.0\n")
     assert cli("check", bundle, "--device", profile).exit_code == 2
+
+
+def test_a_baseline_of_another_task_is_refused(cli: Cli, bundle: Path, own_bundle: Path) -> None:
+    def renamed(manifest: Manifest) -> Manifest:
+        labels = tuple(f"other {label}" for label in manifest.task.labels)
+        return msgspec.structs.replace(manifest, task=msgspec.structs.replace(manifest.task, labels=labels))
+
+    rehash(own_bundle, renamed)
+    refused = cli("gate", bundle, "--baseline", own_bundle)
+    assert refused.exit_code == 2 and "another task" in refused.stderr
 
 
 def test_a_baseline_that_is_none_is_named(cli: Cli, bundle: Path, tmp_path: Path) -> None:

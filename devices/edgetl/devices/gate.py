@@ -13,6 +13,7 @@ from edgetl.devices.launches import LaunchPlan, measure_launches
 from edgetl.devices.layers.latency import regression_reason
 from edgetl.devices.profile import Profile
 from edgetl.devices.verdict import Reason, VariantReport, settle, worst
+from edgetl.errors import ConfigError
 from edgetl.machine import detect
 from edgetl.manifest import VariantRecord
 from edgetl.types import Track, silent
@@ -35,8 +36,15 @@ def gate(
     """Judges `variants` (default: the device's plan, else all) as `check` does, their latency, and against `baseline`.
 
     Accuracy is compared on the samples both answered, latency in the same launches, in turns. All questions share
-    one error budget. Raises what `check` raises, and EngineError when a launch fails.
+    one error budget. Raises what `check` raises, ConfigError for a baseline of another task, and EngineError when a
+    launch fails.
     """
+    if (
+        baseline
+        and baseline.bundle
+        and not set(baseline.bundle.manifest.task.labels) & set(bundle.manifest.task.labels)
+    ):
+        raise ConfigError(f"`{baseline.name}` has none of the labels of `{bundle.path}`", hint="is it another task?")
     examined, reports = judge(bundle, profile, variants=variants, new=new, track=track)
     opened = {each.variant.id: each for each in examined}
     widened = []
