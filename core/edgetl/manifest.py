@@ -1,6 +1,6 @@
 """`manifest.json`: what a bundle says of itself. Only structs, and what they may not contradict."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -15,7 +15,7 @@ MAJOR = 1
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     path: str
-    size: int
+    size: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     sha256: str
 
 

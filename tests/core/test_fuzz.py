@@ -58,6 +58,17 @@ def test_damaged_manifests(place: Path) -> None:
     manifest.write_bytes(whole)
 
 
+def test_sizes_no_disk_has_are_refused(place: Path) -> None:
+    """An integer that no float holds ended in an OverflowError where sizes are shown."""
+    manifest = place / "bundle" / "manifest.json"
+    whole = manifest.read_bytes()
+    document = json.loads(whole)
+    document["files"][0]["size"] = 10**400
+    manifest.write_text(json.dumps(document))
+    assert survives(lambda: use_manifest(place / "bundle"), WATCHED[str(place)]) is None
+    manifest.write_bytes(whole)
+
+
 def test_damaged_profiles(place: Path) -> None:
     path = place / "profile.toml"
     fuzz(msgspec.to_builtins(host_profile()), path, lambda: use_profile(path), WATCHED[str(place)], 100)
