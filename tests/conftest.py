@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 
 from edgetl.cli import app
 from edgetl.export.stage import ExportConfig, export
-from edgetl.finetune.loop import LoopConfig
-from edgetl.finetune.stage import FinetuneConfig, finetune
+from edgetl.finetune.config import FinetuneConfig
+from edgetl.finetune.stage import finetune
 
 AREAS = ("core", "finetune", "export", "runtime", "devices")
 ROOT = Path(__file__).parents[1]
@@ -65,7 +65,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "stripes"
     config = FinetuneConfig(
-        data=str(dataset), backbone="residual_cnn", strategy="from-scratch", loop=LoopConfig(epochs=10, augment="none")
+        data=str(dataset), backbone="residual_cnn", strategy="from-scratch", loop={"epochs": 10, "augment": "none"}
     )
     finetune(config, folder)
     return folder

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgetl import show
@@ -163,3 +164,30 @@ def survives(use: Callable[[], None], watch: Watch) -> str | None:
     finally:
         watch.active = False
     return watch.strange[0] if watch.strange else None
+
+
+def fuzz(
+    document: Any,
+    path: Path,
+    use: Callable[[], None],
+    watch: Watch,
+    examples: int,
+    encode: Callable[[Any, list[tuple[int, int]]], bytes] = encoded,
+    *,
+    derandomize: bool = False,
+) -> list[str]:
+    """Crashes among `examples` damaged versions of `document`, written to `path` and used."""
+    crashes: list[str] = []
+    checks = list(HealthCheck)
+
+    @settings(
+        max_examples=examples, database=None, deadline=None, derandomize=derandomize, suppress_health_check=checks
+    )
+    @given(DAMAGES, BYTES)
+    def one(damages: list[Damage], flips: list[tuple[int, int]]) -> None:
+        path.write_bytes(encode(damaged(document, damages), flips))
+        if crash := survives(use, watch):
+            crashes.append(f"{path.name}: {crash}")
+
+    one()
+    return crashes

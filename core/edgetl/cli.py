@@ -11,8 +11,11 @@ import msgspec
 import typer
 
 from edgetl import console, show
+from edgetl.cli_advise import advise
 from edgetl.cli_devices import devices_app
+from edgetl.cli_finetune import finetune
 from edgetl.cli_judge import bench, check, gate, selftest
+from edgetl.cli_sweep import sweep
 from edgetl.console import Commands, Json, prepare_streams, reports_errors, say, track
 from edgetl.files import configured
 from edgetl.options import GATE_FAILED, BundleArgument, Overwrite, names
@@ -58,66 +61,8 @@ def _options(
     pass
 
 
-@app.command()
-@reports_errors
-def finetune(
-    data: Annotated[Path, typer.Argument(help="A folder of class folders, or of train/val/test folders of them.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The run folder to write.")],
-    backbone: Annotated[str, typer.Option(help="The architecture.")] = "mobilenet_v2",
-    weights: Annotated[str, typer.Option(help="A .safetensors or .pth file, a run, `default` or `none`.")] = "default",
-    strategy: Annotated[
-        str, typer.Option(help="feature-extraction, fine-tune, from-scratch or none.")
-    ] = "feature-extraction",
-    labels: Annotated[Optional[Path], typer.Option(help="For `--strategy none`: one label a line.")] = None,  # noqa: UP045
-    size: Annotated[
-        int | None, typer.Option(min=8, max=4096, help="Input side in pixels; default: the weights' own.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Draws splits, folds and batches.")] = 0,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data (fine-tune, from-scratch).")] = 30,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a step (fine-tune, from-scratch).")] = 32,
-    learning_rate: Annotated[
-        float, typer.Option(min=1e-9, max=10.0, help="Peak of the one-cycle schedule (fine-tune, from-scratch).")
-    ] = 3e-3,
-    augment: Annotated[str, typer.Option(help="crop-flip, shift or none (fine-tune, from-scratch).")] = "crop-flip",
-    skip_bad_images: Annotated[bool, typer.Option("--skip-bad-images", help="Leave undecodable images out.")] = False,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-) -> None:
-    """Adapt a pretrained backbone to your images and write a run."""
-    require(
-        "train",
-        "torch",
-        "torchvision",
-        "safetensors",
-        "sklearn",
-        "onnx",
-        "onnxscript",
-        "matplotlib",
-        "jinja2",
-        "tomli_w",
-    )
-    with heavy_imports():
-        from edgetl.finetune.loop import LoopConfig
-        from edgetl.finetune.stage import FinetuneConfig, finetune
-
-    loop = configured(
-        {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "augment": augment},
-        LoopConfig,
-    )
-    config = FinetuneConfig(
-        data=str(data), backbone=backbone, weights=weights, strategy=strategy, size=size, seed=seed,
-        labels=str(labels) if labels else None, skip_bad_images=skip_bad_images, loop=loop,
-    )  # fmt: skip
-    result = finetune(config, out, overwrite=overwrite, track=track)
-    for note in result.notes:
-        say(note)
-    for path in result.skipped:
-        say(f"left out, cannot be decoded: {path}")
-    if as_json:
-        console.print_json(result)
-        return
-    scores = ", ".join(f"{name} {value:.1%}" for name, value in result.metrics.items())
-    typer.echo(f"{result.run}: {scores} on {result.samples} {result.headline} images, {result.seconds:.1f} s")
+for learning in (finetune, advise, sweep):
+    app.command()(learning)
 
 
 @app.command()

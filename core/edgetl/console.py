@@ -4,7 +4,7 @@ import errno
 import functools
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
@@ -95,7 +95,9 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
-def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+def track(
+    items: Iterable[T], description: str | Callable[[], str], total: int | None = None
+) -> Generator[T, None, None]:
     """A progress bar with the time left, on stderr; gone when it is done."""
     columns = (
         TextColumn("{task.description}"),
@@ -108,8 +110,12 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
     if not console.is_terminal:
         yield from items
         return
+    describe = description if callable(description) else lambda: description
     with Progress(*columns, console=console, transient=True) as progress:
-        yield from progress.track(items, description=description, total=total)
+        task = progress.add_task(describe(), total=total)
+        for item in items:
+            yield item
+            progress.update(task, advance=1, description=describe())
 
 
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:

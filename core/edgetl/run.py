@@ -1,12 +1,14 @@
 """A run: the folder `finetune` writes and `export` reads."""
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from edgetl.errors import ArtefactError
-from edgetl.files import read_json, sha256_of
+from edgetl.files import read_json, sha256_of, write_via
 from edgetl.tasks import Task
 
 SCHEMA = "1.0"
@@ -14,16 +16,23 @@ MAJOR = 1
 
 FILES = ("task.json", "samples.json", "weights.safetensors")
 
+BLOCK = 4096
+"""So many samples are encoded at a time."""
+
 Split = Literal["train", "val", "test"]
 
 
 class SampleRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """One image of the data set: path relative to the root, label index, split, SHA-256 of the file."""
+    """One image of the data set: path relative to the root, label index, split, SHA-256 of the file.
+
+    `group` is what the image belongs to (a patient, a video), empty when unknown.
+    """
 
     path: str
     label: int
     split: Split
     sha256: str
+    group: str = ""
 
 
 class DataRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +57,8 @@ class WeightsRecord(msgspec.Struct, frozen=True, kw_only=True):
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """`run.json`: what was done, with what, and how well it went. Metrics are fractions of 1.
 
-    `files`: the SHA-256 of every file that export reads.
+    `files`: the SHA-256 of every file that export reads. `metric`: which of the metrics choices were made by.
+    `reason`: why this strategy, where it was not the user's. `findings`: what there is to say about the data.
     """
 
     schema: str
@@ -63,6 +73,22 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     headline: str
     compute: dict[str, str | int | float]
     versions: dict[str, str]
+    metric: str = "top1"
+    reason: str = ""
+    findings: tuple[str, ...] = ()
+
+
+def write_samples(path: Path, samples: Iterable[SampleRecord]) -> None:
+    """Writes `samples.json` whole or not at all, a block at a time, so that memory does not grow with the data set."""
+
+    def pieces() -> Iterator[bytes]:
+        remaining, between = iter(samples), b"["
+        while block := list(islice(remaining, BLOCK)):
+            yield between + b",\n".join(map(msgspec.json.encode, block))
+            between = b",\n"
+        yield b"]\n" if between != b"[" else b"[]\n"
+
+    write_via(path, lambda stream: stream.writelines(pieces()))
 
 
 def _check_file(path: Path, digest: str | None) -> None:

@@ -220,7 +220,7 @@ def demo_view(result: Values) -> RenderableType:
     """What the demo shows at its end: the transfer gain, one table, where things lie."""
     gain = 100 * (result["transfer_top1"] - result["scratch_top1"])
     head = Text.assemble(
-        "digits 5–9 from 20 images a class: ",
+        "digits 5–9 from ten images a class: ",
         (f"{result['transfer_top1']:.1%}", "bold green"),
         f" with the network pretrained on digits 0–4, {result['scratch_top1']:.1%} from scratch ",
         f"({gain:+.1f} points, {result['epochs']} epochs each, {result['samples']} validation images)",

@@ -1,6 +1,6 @@
 """The few types that cross the seams between the areas."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -44,11 +44,15 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Track(Protocol):
-    """Wraps an iterable so that someone watching sees how far it is."""
+    """Wraps an iterable so that someone watching sees how far it is; a function as description is asked again."""
 
-    def __call__(self, items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]: ...
+    def __call__(
+        self, items: Iterable[T], description: str | Callable[[], str], total: int | None = None
+    ) -> Generator[T, None, None]: ...
 
 
-def silent(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+def silent(
+    items: Iterable[T], description: str | Callable[[], str], total: int | None = None
+) -> Generator[T, None, None]:
     """The `Track` for library use: nobody is watching."""
     yield from items

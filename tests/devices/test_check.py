@@ -16,8 +16,8 @@ from edgetl.devices.verdict import Report, VariantReport
 from edgetl.export.planting import rehash
 from edgetl.export.stage import ExportConfig, export
 from edgetl.files import sha256_of
-from edgetl.finetune.backbones import get_backbone
-from edgetl.finetune.weights import build_model, read_weights, save_weights
+from edgetl.finetune.backbones.registry import get_backbone
+from edgetl.finetune.backbones.weights import build_model, read_weights, save_weights
 from edgetl.manifest import Manifest
 from edgetl.run import open_run
 from edgetl.runtime.bench import BenchOptions

@@ -13,8 +13,8 @@ from edgetl.devices.layers.latency import budget_reasons, latency_of, regression
 from edgetl.devices.profile import LatencyBudget
 from edgetl.export.planting import rehash
 from edgetl.export.stage import ExportConfig, export
-from edgetl.finetune.loop import LoopConfig
-from edgetl.finetune.stage import FinetuneConfig, finetune
+from edgetl.finetune.config import FinetuneConfig
+from edgetl.finetune.stage import finetune
 from edgetl.manifest import Manifest
 from edgetl.types import Array
 
@@ -45,7 +45,7 @@ def worse(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("worse")
     config = FinetuneConfig(
         data=str(dataset), backbone="residual_cnn", strategy="from-scratch",
-        loop=LoopConfig(epochs=1, learning_rate=1e-7, augment="none"),
+        loop={"epochs": 1, "learning_rate": 1e-7, "augment": "none"},
     )  # fmt: skip
     finetune(config, folder / "run")
     export(folder / "run", folder / "bundle", ExportConfig(variants=(FP32,)))

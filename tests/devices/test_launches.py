@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 
 import msgspec
@@ -29,7 +29,9 @@ def subject(bundle: Path, variant: str = "onnxruntime-int8", **options: int) -> 
 def test_real_launches_time_every_query(bundle: Path) -> None:
     seen: list[str] = []
 
-    def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    def track(
+        items: Iterable[T], description: str | Callable[[], str], total: int | None = None
+    ) -> Generator[T, None, None]:
         seen.append(f"{description} {total}")
         yield from items
 

@@ -12,8 +12,9 @@ from tests.conftest import Cli
 from edgetl.bundle import open_bundle
 from edgetl.errors import ArtefactError, ConfigError, DataError, EngineError
 from edgetl.export.planting import rehash
-from edgetl.finetune.data import read_dataset
-from edgetl.finetune.loop import decode_all
+from edgetl.finetune.cache.pictures import decode_once
+from edgetl.finetune.cache.room import open_cache
+from edgetl.finetune.data.dataset import read_dataset
 from edgetl.manifest import Manifest
 from edgetl.run import open_run
 from edgetl.runtime import load
@@ -34,12 +35,10 @@ def test_every_kind_of_sample_gives_the_same_answer(bundle: Path, dataset: Path)
     assert sum(each.probability for each in answers[0].top) == pytest.approx(1, abs=1e-5)
 
 
-def test_training_evaluation_and_session_see_the_same_pixels(
-    run: Path, bundle: Path, dataset: Path, tmp_path: Path
-) -> None:
+def test_training_evaluation_and_session_see_the_same_pixels(run: Path, bundle: Path, dataset: Path) -> None:
     _, task, _ = open_run(run)
     samples = read_dataset(dataset, seed=0).split("val")
-    trained, _ = decode_all(samples, dataset, task, tmp_path / "p.npy", silent)
+    trained = decode_once(samples, dataset, task.input, open_cache(), silent)[0].read(np.arange(len(samples)))
     with load(bundle) as model:
         seen = model.task.preprocess([dataset / sample.path for sample in samples])["image"]
     assert np.array_equal(trained, seen)

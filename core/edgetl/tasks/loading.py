@@ -1,35 +1,44 @@
-"""Decodes many image files on all cores, a few ahead of the reader, in order."""
+"""Works through many image files on all cores, a few ahead of the reader, in order."""
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from edgetl.errors import DataError
 from edgetl.tasks.images import ImageInput, prepare
 from edgetl.types import Pixels
 
+A = TypeVar("A")
+B = TypeVar("B")
+
 AHEAD = 32
-"""So many decoded images wait at most, whatever the size of the data set."""
+"""So many results wait at most, whatever the size of the data set."""
 
 
 def prepare_files(paths: Iterable[Path], spec: ImageInput) -> Iterator[Pixels | DataError]:
-    """The prepared pixels of each file, or the DataError that says why it has none.
+    """The prepared pixels of each file, or the DataError that says why it has none."""
+    return in_order(lambda path: _prepare_file(path, spec), paths)
 
-    Threads, because Pillow decodes without holding the interpreter lock.
+
+def in_order(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """`work` of each item, in order, a few ahead of the reader; memory does not grow with the number of items.
+
+    Threads, because Pillow decodes and hashlib hashes without holding the interpreter lock.
     """
-    waiting: deque[Future[Pixels | DataError]] = deque()
-    remaining = iter(paths)
+    waiting: deque[Future[B]] = deque()
+    remaining = iter(items)
     workers = min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
         try:
-            waiting.extend(pool.submit(_prepare_file, path, spec) for path in islice(remaining, AHEAD))
+            waiting.extend(pool.submit(work, item) for item in islice(remaining, AHEAD))
             while waiting:
-                pixels = waiting.popleft().result()
-                waiting.extend(pool.submit(_prepare_file, path, spec) for path in islice(remaining, 1))
-                yield pixels
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(work, item) for item in islice(remaining, 1))
+                yield result
         finally:
             pool.shutdown(cancel_futures=True)
 

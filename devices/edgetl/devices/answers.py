@@ -1,5 +1,7 @@
 """Paired answers: for each labelled sample its truth, what the reference answered and what a variant answered."""
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 
@@ -38,15 +40,16 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
         new = np.zeros(len(more), bool)
         new[np.unique(more.samples, return_index=True)[1]] = True
         new &= ~np.isin(more.samples, self.samples)
-        groups = None
-        if self.groups is not None or more.groups is not None:
-            groups = np.concatenate([_groups(self), _groups(more)[new]])
+        return joined([self, more.only(new)])
+
+    def only(self, mask: Array) -> "Answers":
+        """The answers where `mask` is true."""
         return Answers(
-            samples=np.concatenate([self.samples, more.samples[new]]),
-            truths=np.concatenate([self.truths, more.truths[new]]),
-            reference=np.concatenate([self.reference, more.reference[new]]),
-            variant=np.concatenate([self.variant, more.variant[new]]),
-            groups=groups,
+            samples=self.samples[mask],
+            truths=self.truths[mask],
+            reference=self.reference[mask],
+            variant=self.variant[mask],
+            groups=None if self.groups is None else self.groups[mask],
         )
 
     def result(self, metric: str = "top1") -> TaskResult:
@@ -68,6 +71,18 @@ def no_answers() -> Answers:
     return Answers(samples=nothing.astype(np.uint64), truths=nothing, reference=nothing, variant=nothing)
 
 
+def joined(parts: Sequence[Answers]) -> Answers:
+    """All answers of `parts`, one after the other."""
+    grouped = any(part.groups is not None for part in parts)
+    return Answers(
+        samples=np.concatenate([part.samples for part in parts]),
+        truths=np.concatenate([part.truths for part in parts]),
+        reference=np.concatenate([part.reference for part in parts]),
+        variant=np.concatenate([part.variant for part in parts]),
+        groups=np.concatenate([_groups(part) for part in parts]) if grouped else None,
+    )
+
+
 def _groups(answers: Answers) -> Array:
     return answers.groups if answers.groups is not None else np.full(len(answers), "")
 
@@ -87,5 +102,4 @@ def validation_answers(bundle: Bundle, variant: VariantRecord) -> Answers | None
         truths=shared["truths"],
         reference=shared["reference"],
         variant=own["variant"],
-        groups=shared.get("groups"),
     )

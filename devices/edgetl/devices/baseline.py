@@ -53,6 +53,12 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     bundle: Bundle | None = None
     report: GateReport | None = None
 
+    def variant(self, name: str) -> VariantRecord | None:
+        """The bundle's variant of that name; None for a report, or when there is none."""
+        if self.bundle is None:
+            return None
+        return next((each for each in self.bundle.manifest.variants if each.id == name), None)
+
 
 def open_baseline(path: Path) -> Baseline:
     """A bundle folder or a report file. Raises ArtefactError."""
@@ -82,9 +88,10 @@ def accuracy_reason(
     baseline: Baseline, variant: VariantRecord, evidence: Evidence | None, new: Bundle, accuracy: Accuracy
 ) -> Reason:
     """Whether the variant lost against the baseline's, on the samples both answered."""
-    if _model(baseline, variant.id) is None:
+    before = _model(baseline, variant.id)
+    if before is None:
         return Reason(layer="baseline", verdict="pass", text="the baseline has no such variant to be worse than")
-    if model_digest(new, variant) == _model(baseline, variant.id):
+    if model_digest(new, variant) == before:
         return Reason(layer="baseline", verdict="pass", text="the same model files as the baseline's")
     paired = _paired(baseline, variant.id, evidence.answers, new) if evidence else None
     if evidence is None or paired is None or not len(paired):
@@ -106,9 +113,8 @@ def _model(baseline: Baseline, variant: str) -> str | None:
     if baseline.report is not None:
         recorded = baseline.report.answers.get(variant)
         return recorded.model if recorded else None
-    assert baseline.bundle is not None
-    before = {each.id: each for each in baseline.bundle.manifest.variants}.get(variant)
-    return model_digest(baseline.bundle, before) if before else None
+    before = baseline.variant(variant)
+    return model_digest(baseline.bundle, before) if baseline.bundle and before else None
 
 
 def _paired(baseline: Baseline, variant: str, answers: Answers, new: Bundle) -> Answers | None:
@@ -116,10 +122,9 @@ def _paired(baseline: Baseline, variant: str, answers: Answers, new: Bundle) -> 
     if baseline.report is not None:
         recorded = baseline.report.answers.get(variant)
         return _beside(answers, *_decoded(recorded, baseline.name)) if recorded else None
-    assert baseline.bundle is not None
-    before = {each.id: each for each in baseline.bundle.manifest.variants}.get(variant)
-    theirs = validation_answers(baseline.bundle, before) if before else None
-    if theirs is None:
+    before = baseline.variant(variant)
+    theirs = validation_answers(baseline.bundle, before) if baseline.bundle and before else None
+    if baseline.bundle is None or theirs is None:
         return None
     names, index = baseline.bundle.manifest.task.labels, new.manifest.task.labels
     same = {i: index.index(name) for i, name in enumerate(names) if name in index}

@@ -6,15 +6,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from edgetl.devices.answers import Answers, digest_key
+from edgetl.devices.answers import Answers, digest_key, joined
+from edgetl.devices.examine import BATCH
 from edgetl.errors import DataError
 from edgetl.files import sha256_of
 from edgetl.runtime import Session
 from edgetl.tasks.labelled import LabelledFile
 from edgetl.tasks.loading import prepare_files
 from edgetl.types import Array, Pixels, Track
-
-BATCH = 8
 
 Decided = Callable[[str, Answers], bool]
 """Whether the answers of the variant with that name decide about it."""
@@ -49,11 +48,11 @@ def labelled_answers(
         seen = _reference_answers(part, predicted(reference, pixels))
         for name, session in list(open_questions.items()):
             gathered[name].append(msgspec.structs.replace(seen, variant=predicted(session, pixels)))
-            if decided and decided(name, _joined(gathered[name])):
+            if decided and decided(name, joined(gathered[name])):
                 del open_questions[name]
         if not open_questions:
             break
-    return {name: _joined(parts) for name, parts in gathered.items() if parts}
+    return {name: joined(parts) for name, parts in gathered.items() if parts}
 
 
 def unlabelled_changes(
@@ -94,14 +93,4 @@ def _reference_answers(files: Sequence[LabelledFile], reference: Array) -> Answe
         reference=reference,
         variant=reference,
         groups=np.array([file.group for file in files]),
-    )
-
-
-def _joined(parts: Sequence[Answers]) -> Answers:
-    return Answers(
-        samples=np.concatenate([part.samples for part in parts]),
-        truths=np.concatenate([part.truths for part in parts]),
-        reference=np.concatenate([part.reference for part in parts]),
-        variant=np.concatenate([part.variant for part in parts]),
-        groups=np.concatenate([part.groups for part in parts if part.groups is not None]),
     )

@@ -97,10 +97,8 @@ def _widened(
 
 def _same_variant(baseline: Baseline | None, variant: VariantRecord, profile: Profile) -> VariantRecord | None:
     """The baseline bundle's variant of that name, if it runs here."""
-    if baseline is None or baseline.bundle is None:
-        return None
-    found = [each for each in baseline.bundle.manifest.variants if each.id == variant.id]
-    return found[0] if found and skip_reason(found[0], profile) is None else None
+    found = baseline.variant(variant.id) if baseline else None
+    return found if found and skip_reason(found, profile) is None else None
 
 
 def _not_in_turns(baseline: Baseline, report: VariantReport, margin: float) -> Reason:

@@ -15,12 +15,9 @@ from edgetl.bundle import Bundle, open_bundle
 from edgetl.devices.launches import LaunchRequest, Subject
 from edgetl.errors import EdgetlError
 from edgetl.runtime import Session
+from edgetl.runtime.bench import single_queries
 from edgetl.runtime.interleave import interleave
-from edgetl.runtime.session import sample_feeds
 from edgetl.types import Array
-
-INPUTS = 64
-"""So many different samples take turns, so that no cache holds the one input."""
 
 Call = Callable[[int], object]
 
@@ -57,9 +54,8 @@ def _open(subject: Subject, bundles: dict[str, Bundle], stack: ExitStack) -> Cal
     bundle = bundles[subject.bundle]
     # not load(): what is timed is what runs, and `check` judges whether it is what was declared
     session = stack.enter_context(Session(bundle, bundle.variant(subject.variant), subject.options))
-    feeds = sample_feeds(bundle, INPUTS)
-    samples = [{name: array[i : i + 1] for name, array in feeds.items()} for i in range(INPUTS)]
-    return lambda number: session.infer(samples[number % INPUTS])
+    queries = single_queries(bundle)
+    return lambda number: session.infer(queries[number % len(queries)])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgetl.devices.statistics import ALPHA
+from edgetl.devices.statistics import ALPHA, first_size
 from edgetl.types import Array
 
 _STAKES = np.concatenate([np.geomspace(1e-4, 0.5, 24), 1 - np.geomspace(0.4, 1e-4, 24)])
@@ -34,13 +34,12 @@ def e_above(lost: int, gained: int, samples: int, max_drop: float) -> float:
 
 def samples_to_stop(lost: int, gained: int, samples: int, max_drop: float) -> int | None:
     """After how many samples a stream would be decided if answers kept changing at this rate; None for never."""
-    limit, size = -math.log(ALPHA), max(samples, 1)
-    while size <= 10**8:
-        counts = round(lost * size / max(samples, 1)), round(gained * size / max(samples, 1)), size
-        if max(e_within(*counts, max_drop), e_above(*counts, max_drop)) >= limit:
-            return size
-        size = math.ceil(size * 1.02)
-    return None
+
+    def decides(lost: float, gained: float, size: int) -> bool:
+        counts = round(lost), round(gained), size
+        return max(e_within(*counts, max_drop), e_above(*counts, max_drop)) >= -math.log(ALPHA)
+
+    return first_size(lost, gained, samples, decides)
 
 
 def _wealth(same: int, lost: int, gained: int, factors: tuple[Array, Array, Array]) -> float:

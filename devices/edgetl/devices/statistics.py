@@ -60,18 +60,26 @@ def samples_to_decide(lost: int, gained: int, samples: int, max_drop: float) -> 
 
     None when a hundred million would not: the observed drop stands on the bound.
     """
+
+    def decides(lost: float, gained: float, size: int) -> bool:
+        # the score is quick and a little bolder than the exact p-values, which have the last word
+        if abs(float(_score(np.array(lost), np.array(gained), size, max_drop))) < _SCORE:
+            return False
+        counts = round(lost), round(gained), size
+        return min(p_within(*counts, max_drop), p_above(*counts, max_drop)) <= ALPHA
+
+    return first_size(lost, gained, samples, decides)
+
+
+def first_size(lost: int, gained: int, samples: int, decides: Callable[[float, float, int], bool]) -> int | None:
+    """The first size, in steps of 2 %, to which the counts can grow in proportion so that they decide; None: never."""
     size = max(samples, 1)
     while size <= 10**8:
         scale = size / max(samples, 1)
-        score = float(_score(np.array(lost * scale), np.array(gained * scale), size, max_drop))
-        if abs(score) >= _SCORE and _decides(round(lost * scale), round(gained * scale), size, max_drop):
+        if decides(lost * scale, gained * scale, size):
             return size
         size = math.ceil(size * 1.02)
     return None
-
-
-def _decides(lost: int, gained: int, samples: int, max_drop: float) -> bool:
-    return min(p_within(lost, gained, samples, max_drop), p_above(lost, gained, samples, max_drop)) <= ALPHA
 
 
 def score_bound(lost: float, gained: float, samples: int) -> float:

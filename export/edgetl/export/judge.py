@@ -12,14 +12,14 @@ from edgetl.devices.profile import Profile
 from edgetl.errors import DataError, EngineError
 from edgetl.export.source import Source
 from edgetl.files import write_via
-from edgetl.finetune.batches import batches
+from edgetl.finetune.cache.frozen import BATCH
+from edgetl.finetune.cache.pictures import blocks
 from edgetl.finetune.graph import torch_predictor
 from edgetl.machine import detect
 from edgetl.manifest import Manifest, VariantRecord
-from edgetl.run import SampleRecord
 from edgetl.runtime import Session
 from edgetl.tasks.loading import prepare_files
-from edgetl.types import Array, Track
+from edgetl.types import Array, Pixels, Track
 
 VALIDATION = "golden/validation.npz"
 
@@ -69,28 +69,29 @@ def _validation_answers(sessions: dict[str, Session], source: Source, track: Tra
     """Torch's and every session's answers on the validation split, decoded once."""
     samples = source.split("val")
     decoded = prepare_files((source.root / sample.path for sample in samples), source.task.input)
-    bad: dict[str, DataError] = {}
     torch_fp32 = torch_predictor(source.model, source.task)
-    watched = track(zip(samples, decoded, strict=True), "judge on validation", len(samples))
-    seen: list[SampleRecord] = []
+    watched = track(zip(range(len(samples)), map(_pixels, decoded), strict=True), "judge on validation", len(samples))
     reference: list[Array] = []
     found: dict[str, list[Array]] = {name: [] for name in sessions}
-    for batch, pixels in batches(watched, bad, lambda sample: sample):
-        seen += batch
+    for _, pixels in blocks(watched, BATCH):
         reference.append(torch_fp32(pixels).argmax(axis=1))
         for name, session in sessions.items():
             found[name].append(session.infer({"image": pixels})["logits"].argmax(axis=1))
-    for error in bad.values():
-        raise error
-    if not seen:
+    if not samples:
         return {}
-    keys = np.array([digest_key(sample.sha256) for sample in seen], np.uint64)
-    truths = np.array([sample.label for sample in seen], np.int32)
+    keys = np.array([digest_key(sample.sha256) for sample in samples], np.uint64)
+    truths = np.array([sample.label for sample in samples], np.int32)
     expected = np.concatenate(reference).astype(np.int32)
     return {
         name: Answers(samples=keys, truths=truths, reference=expected, variant=np.concatenate(parts).astype(np.int32))
         for name, parts in found.items()
     }
+
+
+def _pixels(decoded: Pixels | DataError) -> Pixels:
+    if isinstance(decoded, DataError):
+        raise decoded
+    return decoded
 
 
 def _own_answers(bundle: Bundle, sessions: dict[str, Session], track: Track) -> dict[str, Array]:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from edgetl.bundle import Bundle
 from edgetl.devices.verdict import Report, VariantReport
-from edgetl.finetune.page import Section, write_page
+from edgetl.finetune.report.page import Section, write_page
 from edgetl.runtime.bench import VariantBench
 
 

@@ -7,10 +7,10 @@ import msgspec
 import numpy as np
 from torch import nn
 
-from edgetl.errors import ArtefactError, DataError, suggest
+from edgetl.errors import ArtefactError, ConfigError, DataError
 from edgetl.files import sha256_of
-from edgetl.finetune.backbones import BACKBONES, get_backbone
-from edgetl.finetune.weights import build_model, read_weights
+from edgetl.finetune.backbones.registry import get_backbone
+from edgetl.finetune.backbones.weights import build_model, read_weights
 from edgetl.run import Run, SampleRecord, open_run
 from edgetl.tasks import Task
 from edgetl.tasks.loading import prepare_files
@@ -35,9 +35,10 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 def open_source(path: Path, data: Path | None) -> Source:
     """Reads the run and rebuilds its model. `data` is the data folder if it moved since. Raises ArtefactError."""
     run, task, samples = open_run(path)
-    if run.backbone not in BACKBONES:
-        raise ArtefactError(f"`{path}` has the backbone `{run.backbone}`", hint=suggest(run.backbone, BACKBONES))
-    backbone = get_backbone(run.backbone)
+    try:
+        backbone = get_backbone(run.backbone)
+    except ConfigError as error:
+        raise ArtefactError(f"`{path}` has the backbone `{run.backbone}`", hint=error.hint) from error
     weights = read_weights(backbone, str(path))
     model, notes = build_model(backbone, weights.state, len(task.labels), seed=0)
     if notes:

@@ -1,133 +1,195 @@
-"""The stage: (config) → run. Reads the data and the weights, lets the strategy learn, writes the run directory."""
+"""The stage: (config) → run. Reads the data and the weights, decides, lets the strategy learn, writes the run."""
 
-import shlex
+import contextlib
+import shutil
 import time
-from importlib.metadata import version
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
-import tomli_w
+import torch
+from torch import nn
 
-from edgetl.errors import ConfigError, DataError, suggest
-from edgetl.files import sha256_of, write_bytes, write_json
-from edgetl.finetune.backbones import Backbone, get_backbone, head_of, recipe
-from edgetl.finetune.data import Dataset, read_dataset
-from edgetl.finetune.loop import LoopConfig
-from edgetl.finetune.report import write_report
-from edgetl.finetune.strategies import STRATEGIES, Learned, Material, skip_or_raise
-from edgetl.finetune.weights import Weights, build_model, distinct, read_weights, save_weights
-from edgetl.run import FILES, SCHEMA, Run
+from edgetl.errors import ConfigError, DataError, EdgetlError
+from edgetl.finetune.advice.advise import Decision
+from edgetl.finetune.advice.auto import decided
+from edgetl.finetune.backbones.weights import build_model, source_head
+from edgetl.finetune.cache.pictures import Pictures, undecodable
+from edgetl.finetune.cache.room import open_cache
+from edgetl.finetune.config import FinetuneConfig, FinetuneResult
+from edgetl.finetune.data.dataset import Dataset
+from edgetl.finetune.evaluation.scratch import compare
+from edgetl.finetune.head.probe import Extractor, Probe, extractor, probe
+from edgetl.finetune.learn import fit_and_train, fit_only, keep
+from edgetl.finetune.material import Learned, Material, skip_or_raise
+from edgetl.finetune.record import Outcome, write_run
+from edgetl.finetune.start import Start, start_of
+from edgetl.finetune.strategies import AUTO, Strategy, get_strategy, without_effect
+from edgetl.finetune.training.checkpoint import Epoch, TrainingError, exists
+from edgetl.finetune.training.config import LoopConfig, Value, loop_config
+from edgetl.finetune.training.team import Team, team_of_processes
+from edgetl.finetune.training.tensorboard import tensorboard
+from edgetl.run import Split
 from edgetl.staging import check_target, staged_directory
-from edgetl.tasks import ImageClassification, Task
 from edgetl.tasks.images import ImageInput
-from edgetl.tasks.loading import prepare_files
 from edgetl.types import Track, silent
 
 CHECKED = ImageInput(height=1, width=1, resize=1)
 """For a look at whether an image decodes the result may be small."""
 
 
-class FinetuneConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `finetune` is asked to do; `config.toml` of a run.
+def finetune(
+    config: FinetuneConfig,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    track: Track = silent,
+    observe: Callable[[Epoch], None] = lambda epoch: None,
+) -> FinetuneResult:
+    """Writes the run `out`, whole or not at all. With `resume` goes on with a training that was interrupted.
 
-    `weights`: a path, `default` (torchvision's) or `none`. `labels`: a file with one label a line, for
-    `strategy = "none"`. `size` replaces the weights' own input size in pixels.
+    `observe` is told every finished epoch; what it raises ends the training, which can be resumed.
+    Raises ConfigError, DataError, ArtefactError, DependencyError.
     """
-
-    data: str
-    backbone: str = "mobilenet_v2"
-    weights: str = "default"
-    strategy: str = "feature-extraction"
-    labels: str | None = None
-    size: int | None = None
-    seed: int = 0
-    skip_bad_images: bool = False
-    loop: LoopConfig = LoopConfig()
-
-
-class FinetuneResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What `finetune --json` prints. Metrics are fractions of 1, measured on `headline`."""
-
-    run: str
-    strategy: str
-    epochs: int
-    seconds: float
-    metrics: dict[str, float]
-    headline: str
-    samples: int
-    skipped: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def finetune(config: FinetuneConfig, out: Path, *, overwrite: bool = False, track: Track = silent) -> FinetuneResult:
-    """Writes the run `out`, whole or not at all. Raises ConfigError, DataError, ArtefactError, DependencyError."""
     began = time.perf_counter()
     check_target(out, overwrite=overwrite, inputs=_inputs(config))
-    _check_options(config)
-    backbone = get_backbone(config.backbone)
-    if config.strategy not in STRATEGIES:
-        raise ConfigError(f"unknown strategy `{config.strategy}`", hint=suggest(config.strategy, STRATEGIES))
-    if not Path(config.data).is_dir():
-        raise DataError(f"the data folder `{config.data}` does not exist", hint="check the path")
-    weights = read_weights(backbone, "none" if config.strategy == "from-scratch" else config.weights)
-    kept = _kept_labels(config, weights) if config.strategy == "none" else None
-    dataset = read_dataset(Path(config.data), seed=config.seed, labels=kept, training=kept is None, track=track)
-    task = _task(config, backbone, weights, dataset)
-    model, notes = build_model(backbone, weights.state, _classes(weights, kept, task), seed=config.seed)
-    if head_of(model).out_features != len(task.labels):
-        raise DataError(
-            f"the weights have {head_of(model).out_features} outputs, {len(task.labels)} labels were given",
-            hint="one label a line, in output order",
-        )
-    with staged_directory(out, overwrite=overwrite) as staging:
-        scratch = staging / ".scratch"
-        scratch.mkdir()
-        learned = STRATEGIES[config.strategy](
-            Material(
-                model=model,
-                dataset=dataset,
-                task=task,
-                loop=config.loop,
-                seed=config.seed,
-                skip_bad_images=config.skip_bad_images,
-                scratch=scratch,
-                track=track,
-            )
-        )
-        dataset = _usable(dataset, learned, config, track)
-        for leftover in scratch.iterdir():
-            leftover.unlink()
-        scratch.rmdir()
-        result = FinetuneResult(
-            run=str(out),
-            strategy=config.strategy,
-            epochs=learned.epochs,
-            seconds=round(time.perf_counter() - began, 3),
-            metrics=learned.metrics,
-            headline=dataset.headline,
-            samples=len(dataset.split(dataset.headline)),
-            skipped=dataset.skipped,
-            notes=tuple(notes),
-        )
-        _write_run(staging, out.name, config, weights, task, dataset, learned, result)
-    return result
+    unfinished = _unfinished(out, overwrite=overwrite, resume=resume)
+    with team_of_processes() as team, _kept_to_resume(unfinished):
+        start = start_of(config, track)
+        unwatched = _material(start, unfinished / "main", resume, team, track)
+        events = unfinished / "tensorboard"
+        watching = tensorboard(events, observe) if config.tensorboard and team.rank == 0 else observe
+        material = msgspec.structs.replace(unwatched, observe=watching)
+        try:
+            material, strategy, decision, learned = _learn(start, material)
+            plain = msgspec.structs.replace(material, observe=unwatched.observe)
+            comparison = compare(plain, strategy, learned, _rebuilt(start)) if config.compare_scratch else None
+        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+            raise _out_of_memory(error, material.loop) from error
+        dataset = _usable(start.dataset, learned, config, track)
+        outcome = Outcome(
+            learned=learned, loop=material.loop, strategy=strategy.name, decision=decision, comparison=comparison,
+            leakage=start.leakage, dataset=dataset, weights=start.weights.record, seconds=time.perf_counter() - began,
+            notes=(*start.notes, *learned.notes, *_ignored(config, strategy)),
+        )  # fmt: skip
+        if team.rank == 0:
+            with staged_directory(out, overwrite=overwrite) as staging:
+                write_run(staging, out.name, msgspec.to_builtins(config), start.task, outcome)
+                if events.is_dir():
+                    shutil.move(events, staging / "tensorboard")
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return _result(out, outcome)
 
 
-def _classes(weights: Weights, kept: tuple[str, ...] | None, task: Task) -> int | None:
-    """How many outputs the model gets; None keeps the weights' own head."""
-    return None if kept is not None and weights.state is not None else len(task.labels)
+def _material(start: Start, checkpoint: Path, resume: bool, team: Team, track: Track) -> Material:
+    config = start.config
+    identity: dict[str, Value] = {
+        "backbone": config.backbone, "weights": start.weights.record.sha256, "strategy": config.strategy,
+        "data": start.dataset.record().fingerprint, "seed": config.seed, "size": config.size or 0,
+        "torch": str(torch.__version__), "threads": torch.get_num_threads(), "processes": team.size, **config.loop,
+    }  # fmt: skip
+    return Material(
+        model=start.model,
+        dataset=start.dataset,
+        task=start.task,
+        loop=loop_config({}, config.loop),
+        seed=config.seed,
+        skip_bad_images=config.skip_bad_images,
+        cache=open_cache(config.cache_gb),
+        checkpoint=checkpoint,
+        resume=resume,
+        identity=identity,
+        team=team,
+        track=track,
+    )
+
+
+def _learn(start: Start, material: Material) -> tuple[Material, Strategy, Decision | None, Learned]:
+    """The strategy that was asked for, or that the data ask for, carried out."""
+    name, decision = start.config.strategy, None
+    found: Extractor | None = None
+    fitted: Probe | None = None
+    if name == AUTO and start.weights.state is None:
+        name = "from-scratch"
+    if name == AUTO or get_strategy(name).head == "fitted":
+        found = extractor(material)
+        fitted = probe(material, found)
+    if name == AUTO and fitted:
+        decision = decided(fitted, source_head(start.weights, start.model), material)
+        name = decision.strategy
+    strategy = get_strategy(name)
+    material = msgspec.structs.replace(material, loop=loop_config(strategy.loop, start.config.loop))
+    if strategy.head == "kept":
+        return material, strategy, decision, keep(material)
+    if not strategy.trains and found and fitted:
+        return material, strategy, decision, fit_only(material, found, fitted)
+    return material, strategy, decision, fit_and_train(material, found, fitted)
+
+
+def _ignored(config: FinetuneConfig, strategy: Strategy) -> tuple[str, ...]:
+    """With `auto` nobody knew before whether there would be a training."""
+    ignored = ", ".join(f"`{name}`" for name in without_effect(strategy, config.loop))
+    return (f"{strategy.name} trains nothing, so {ignored} had no effect",) if ignored else ()
+
+
+def _rebuilt(start: Start) -> nn.Module:
+    return build_model(start.backbone, None, len(start.task.labels), seed=start.config.seed)[0]
+
+
+def unfinished_folder(out: Path) -> Path:
+    """Where the state of a training for the run `out` lies until it is done."""
+    target = out.resolve()
+    return target.with_name(f".{target.name[:100]}.unfinished")
+
+
+def _unfinished(out: Path, *, overwrite: bool, resume: bool) -> Path:
+    """The folder beside `out` that holds an unfinished training. Raises ConfigError when nobody said what to do."""
+    folder = unfinished_folder(out)
+    if exists(folder / "main") and not resume:
+        if not overwrite:
+            hint = "`--resume` goes on with it, `--overwrite` starts again"
+            raise ConfigError(f"an unfinished run of `{out}` exists", hint=hint)
+        shutil.rmtree(folder)
+    return folder
+
+
+@contextlib.contextmanager
+def _kept_to_resume(folder: Path) -> Iterator[None]:
+    """What is left of a training that failed stays when `--resume` can go on with it."""
+    try:
+        yield
+    except TrainingError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    except BaseException:
+        if not exists(folder / "main"):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _out_of_memory(error: Exception, loop: LoopConfig) -> Exception:
+    """The error itself unless it says that memory ran out."""
+    text = str(error)
+    short = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
+    if isinstance(error, EdgetlError) or not short:
+        return error
+    return TrainingError(
+        f"memory ran out with batches of {loop.batch_size} images", hint="lower `--batch-size`, or `--size`"
+    )
 
 
 def _usable(dataset: Dataset, learned: Learned, config: FinetuneConfig, track: Track) -> Dataset:
     """Export will need every split, so those the strategy did not decode are checked too."""
     left = dataset.without(learned.skipped)
-    unseen = [sample for sample in left.samples if sample.split not in learned.decoded]
-    decoded = prepare_files((dataset.root / sample.path for sample in unseen), CHECKED)
-    watched = track(zip(unseen, decoded, strict=True), "check images", len(unseen))
-    bad = {sample.path: pixels for sample, pixels in watched if isinstance(pixels, DataError)}
-    left = left.without(skip_or_raise(bad, config.skip_bad_images))
-    for split in ("train", "val"):
-        if not any(sample.split == split for sample in left.samples):
+    splits: tuple[Split, ...] = ("train", "val", "test")
+    for split in splits:
+        if split not in learned.decoded and len(samples := left.split(split)):
+            pictures = Pictures(samples=samples, root=left.root, spec=CHECKED)
+            bad = undecodable(pictures, range(len(samples)), track)
+            left = left.without(skip_or_raise(bad, config.skip_bad_images))
+    for split in splits[:2]:
+        if not len(left.split(split)):
             raise DataError(f"no {split} image of `{config.data}` can be decoded", hint="check the files")
     return left
 
@@ -137,88 +199,21 @@ def _inputs(config: FinetuneConfig) -> tuple[Path, ...]:
     return tuple(path for path in (Path(config.data), Path(config.weights)) if path.is_dir())
 
 
-def _check_options(config: FinetuneConfig) -> None:
-    """Options that the strategy would ignore are mistakes."""
-    if config.labels is not None and config.strategy != "none":
-        raise ConfigError("`--labels` goes with `--strategy none`", hint="otherwise the class folders are the labels")
-    if config.strategy == "from-scratch" and config.weights not in ("default", "none"):
-        raise ConfigError("`from-scratch` takes no `--weights`", hint="`--strategy fine-tune` starts from weights")
-
-
-def _kept_labels(config: FinetuneConfig, weights: Weights) -> tuple[str, ...]:
-    """The labels of the weights' own head: from `--labels`, else from the weights' metadata."""
-    if config.labels is not None:
-        path = Path(config.labels)
-        if not path.is_file():
-            what = "is a folder" if path.is_dir() else "does not exist"
-            raise DataError(f"the labels file `{path}` {what}", hint="one label a line, in output order")
-        try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        except UnicodeDecodeError as error:
-            raise DataError(f"the labels file `{path}` is not UTF-8 text", hint="one label a line") from error
-        if not lines:
-            raise DataError(f"the labels file `{path}` is empty", hint="one label a line, in output order")
-        return distinct(lines)
-    if weights.labels is None:
-        raise DataError("the weights do not say what their outputs mean", hint="pass `--labels FILE`, one label a line")
-    return weights.labels
-
-
-def _task(config: FinetuneConfig, backbone: Backbone, weights: Weights, dataset: Dataset) -> Task:
-    """Labels and input of the run: the weights' own recipe where they carry one, else torchvision's."""
-    if weights.task is not None and config.size is None:
-        return msgspec.structs.replace(weights.task, labels=dataset.labels, temperature=1.0)
-    chosen = recipe(backbone, newest=config.weights == "default", size=config.size)
-    return ImageClassification(labels=dataset.labels, input=chosen.input, mean=chosen.mean, std=chosen.std)
-
-
-def _command(config: FinetuneConfig) -> str:
-    """The command line that does the same again."""
-    parts = ["edgetl finetune", shlex.quote(config.data), f"--backbone {config.backbone}"]
-    parts += [
-        f"--weights {shlex.quote(config.weights)}",
-        f"--strategy {config.strategy}",
-        f"--seed {config.seed}",
-    ]
-    parts += [f"--labels {shlex.quote(config.labels)}"] if config.labels else []
-    parts += [f"--size {config.size}"] if config.size else []
-    if config.strategy == "from-scratch":
-        loop = config.loop
-        parts += [f"--epochs {loop.epochs}", f"--batch-size {loop.batch_size}"]
-        parts += [f"--learning-rate {loop.learning_rate}", f"--augment {loop.augment}"]
-    parts += ["--skip-bad-images"] if config.skip_bad_images else []
-    return " ".join(parts)
-
-
-def _write_run(
-    folder: Path,
-    name: str,
-    config: FinetuneConfig,
-    weights: Weights,
-    task: Task,
-    dataset: Dataset,
-    learned: Learned,
-    result: FinetuneResult,
-) -> None:
-    save_weights(folder / "weights.safetensors", learned.model, task, weights.record.licence)
-    write_json(folder / "task.json", task)
-    write_json(folder / "samples.json", dataset.samples)
-    run = Run(
-        schema=SCHEMA,
-        name=name,
-        strategy=config.strategy,
-        backbone=config.backbone,
-        seed=config.seed,
-        weights=msgspec.structs.replace(weights.record, notes=result.notes),
-        files={name: sha256_of(folder / name) for name in FILES},
-        data=dataset.record(),
-        metrics=learned.metrics,
-        headline=dataset.headline,
-        compute=learned.compute,
-        versions={library: version(library) for library in ("edgetl", "torch", "torchvision", "numpy", "Pillow")},
+def _result(out: Path, outcome: Outcome) -> FinetuneResult:
+    learned = outcome.learned
+    return FinetuneResult(
+        run=str(out),
+        strategy=outcome.strategy,
+        epochs=len(learned.epochs),
+        seconds=round(outcome.seconds, 3),
+        metrics=outcome.evaluation.metrics,
+        metric=learned.metric,
+        selection=learned.selection,
+        headline=outcome.dataset.headline,
+        samples=len(learned.judged.truths),
+        reason=outcome.decision.reason if outcome.decision else "",
+        leakage=tuple(outcome.leakage.lines()),
+        comparison=outcome.comparison,
+        skipped=outcome.dataset.skipped,
+        notes=outcome.notes,
     )
-    settings = {key: value for key, value in msgspec.to_builtins(config).items() if value is not None}
-    write_bytes(folder / "config.toml", tomli_w.dumps(settings).encode())
-    write_bytes(folder / "metrics.jsonl", b"".join(msgspec.json.encode(line) + b"\n" for line in learned.history))
-    write_report(folder / "report.html", run, task, learned.history, _command(config))
-    write_json(folder / "run.json", run)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import numpy as np
 
+from edgetl.bundle import Bundle
 from edgetl.runtime.session import Session, sample_feeds
 from edgetl.runtime.timing import percentile_interval
 from edgetl.types import Array, EngineFacts, Feeds
@@ -72,10 +73,15 @@ def bench(session: Session, options: BenchOptions) -> VariantBench:
     return VariantBench(id=session.variant.id, scenarios=scenarios, facts=session.facts)
 
 
+def single_queries(bundle: Bundle) -> list[Feeds]:
+    """`INPUTS` queries of one sample each."""
+    feeds = sample_feeds(bundle, INPUTS)
+    return [{name: array[i : i + 1] for name, array in feeds.items()} for i in range(INPUTS)]
+
+
 def single_stream(session: Session, options: BenchOptions) -> SingleStream:
     """Latency of one-sample queries, each on another input."""
-    feeds = sample_feeds(session.bundle, INPUTS)
-    queries = [{name: array[i : i + 1] for name, array in feeds.items()} for i in range(INPUTS)]
+    queries = single_queries(session.bundle)
     milliseconds = np.array([1000 * seconds for seconds in _timed(session, queries, options)])
     p50, p90, p99 = np.percentile(milliseconds, [50, 90, 99])
     return SingleStream(

@@ -1,0 +1,1 @@
+"""Which weights and which strategy suit the data."""

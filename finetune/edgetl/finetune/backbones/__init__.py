@@ -1,0 +1,1 @@
+"""Architectures: the registry, their stages, their starting weights."""

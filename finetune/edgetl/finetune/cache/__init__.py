@@ -1,0 +1,1 @@
+"""What is computed once: decoded pixels, features, activations at a frozen boundary."""

@@ -1,0 +1,1 @@
+"""Many trainings, to find the options that suit the data."""
