@@ -42,8 +42,10 @@ def graph_cause(logits: Array, reference: Array, answers: Mapping[str, Array], l
     """The fault that explains `logits` significantly better than no fault, or None.
 
     `logits` and `reference` have shape (samples, labels); `answers` holds torch's logits under each hypothesis
-    for the first samples.
+    for the first samples. Answers that are not all finite have no such explanation.
     """
+    if not np.isfinite(logits).all():
+        return None
     best: tuple[float, str] | None = None
     for name, expected in answers.items():
         count = len(expected)
@@ -60,7 +62,7 @@ def _gain_db(logits: Array, reference: Array, expected: Array) -> float | None:
     """
     error = np.sum((logits.astype(np.float64) - reference) ** 2, axis=1)
     other = np.sum((logits.astype(np.float64) - expected) ** 2, axis=1)
-    if not (np.isfinite(error).all() and np.isfinite(other).all()) or error.sum() == 0:
+    if error.sum() == 0:
         return None
     left = max(float(other.sum()), 1e-30)
     gain = 10 * math.log10(float(error.sum()) / left)

@@ -8,6 +8,9 @@ from edgetl.types import Array
 MAX_DB = 200.0
 """Identical logits have no noise; their signal-to-noise ratio is reported as this."""
 
+BEYOND = 1e150
+"""What an error or divergence without a finite value counts as: JSON has no infinity, and its square is finite."""
+
 
 class Distance(msgspec.Struct, frozen=True, kw_only=True):
     """`agreement`: fraction of samples with the same best label. `kl`: mean Kullback–Leibler divergence of the
@@ -27,8 +30,8 @@ class Distance(msgspec.Struct, frozen=True, kw_only=True):
 def compare(logits: Array, reference: Array, temperature: float = 1.0) -> Distance:
     """Distance of `logits` from `reference`, both of shape (samples, labels)."""
     reference = reference.astype(np.float64)
-    error = np.nan_to_num(np.abs(logits.astype(np.float64) - reference), nan=np.inf)
-    columns = np.minimum(np.sum(error**2, axis=0), 1e300)
+    error = np.nan_to_num(np.abs(logits.astype(np.float64) - reference), nan=BEYOND, posinf=BEYOND)
+    columns = np.sum(error**2, axis=0)
     worst = int(columns.argmax())
     return Distance(
         samples=len(reference),
@@ -58,7 +61,7 @@ def log_softmax(logits: Array) -> Array:
 
 def _divergence(reference: Array, logits: Array) -> float:
     if not np.isfinite(logits).all():
-        return float("inf")
+        return BEYOND
     expected = log_softmax(reference)
     return float(np.mean(np.sum(np.exp(expected) * (expected - log_softmax(logits)), axis=1)))
 
