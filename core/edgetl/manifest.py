@@ -9,7 +9,7 @@ from edgetl.run import WeightsRecord
 from edgetl.tasks import Task
 from edgetl.types import EngineFacts, Option, Precision, TensorSpec
 
-SCHEMA = "1.1"
+SCHEMA = "1.2"
 MAJOR = 1
 
 
@@ -33,11 +33,49 @@ class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
     gained: int
 
 
+class Quantisation(msgspec.Struct, frozen=True, kw_only=True):
+    """How the scales of an int8 variant came about.
+
+    `samples`: calibration images. `ranges`: how an activation's range follows from what was seen. `bias_correction`:
+    biases make up for the mean error of each layer. `trained`: the weights were fine-tuned under quantisation first.
+    `kept`: layers that stay in floating point, by the name of their output tensor.
+    """
+
+    samples: Annotated[int, msgspec.Meta(ge=1)]
+    ranges: Literal["min-max", "percentile", "mse"] = "min-max"
+    bias_correction: bool = False
+    trained: bool = False
+    kept: tuple[str, ...] = ()
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One step on the way to an int8 variant that holds its accuracy, and what came of it.
+
+    `drop_points` is paired with torch on the validation split; None where nothing was labelled.
+    """
+
+    step: str
+    quantisation: Quantisation
+    drop_points: float | None
+    sqnr_db: float | None
+    verdict: str
+    size_bytes: int
+
+
+class CalibrationPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What so many calibration images gave on other training images: SQNR of the logits, share of equal answers."""
+
+    samples: int
+    sqnr_db: float
+    agreement: float
+
+
 class VariantRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One engine × precision. `files[0]` is what the engine opens; `options` are needed to run as declared.
 
     `golden`: its own logits for the golden set; `answers`: its answers on the validation split; `facts`: what
-    ran when these were made.
+    ran when these were made. `quantisation`: of an int8 variant; `attempts`: every step tried until it held, each
+    of which looked at the validation split.
     """
 
     id: str
@@ -53,6 +91,8 @@ class VariantRecord(msgspec.Struct, frozen=True, kw_only=True):
     task_result: TaskResult | None = None
     answers: str | None = None
     facts: EngineFacts | None = None
+    quantisation: Quantisation | None = None
+    attempts: tuple[Attempt, ...] = ()
 
 
 class GoldenRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +109,7 @@ class GoldenRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the model comes from."""
+    """Where the model comes from. `calibration`: which training images, `options`: what export was asked for."""
 
     run: str
     strategy: str
@@ -77,12 +117,15 @@ class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
     data_fingerprint: str
     weights: WeightsRecord
     calibration: dict[str, str | int | bool]
+    options: dict[str, str | int | float | bool | None] = {}
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """`manifest.json`: everything a device must know, and the digest of every file.
 
     `validation`: truths and torch's answers of the validation split; `machine`: where the bundle was made.
+    `calibration_curve`: by which the number of calibration images was chosen. `refused`: variants that were left
+    out, with the reason.
     """
 
     schema: str
@@ -96,6 +139,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[FileRecord, ...]
     validation: str | None = None
     machine: Machine | None = None
+    calibration_curve: tuple[CalibrationPoint, ...] = ()
+    refused: dict[str, str] = {}
 
 
 def inconsistency(manifest: Manifest) -> str | None:

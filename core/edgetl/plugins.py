@@ -10,14 +10,19 @@ from types import ModuleType
 import msgspec
 
 from edgetl.errors import ConfigError, DependencyError, suggest
+from edgetl.types import Precision
 
 
 class Plugin(msgspec.Struct, frozen=True, kw_only=True):
-    """`module` is imported only when asked for; `needs` are the libraries it imports at its top."""
+    """`module` is imported only when asked for; `needs` are the libraries it imports at its top.
+
+    `precisions`: what a target can convert to.
+    """
 
     module: str
     needs: tuple[str, ...]
     extra: str
+    precisions: tuple[Precision, ...] = ()
 
 
 ENGINES = {
@@ -27,6 +32,7 @@ ENGINES = {
         extra="edgetl[onnxruntime]` or `edgetl[onnxruntime-gpu]",
     ),
     "openvino": Plugin(module="edgetl.runtime.engines.openvino", needs=("openvino",), extra="edgetl[openvino]"),
+    "tensorrt": Plugin(module="edgetl.runtime.engines.tensorrt", needs=("tensorrt",), extra="edgetl[tensorrt]"),
 }
 
 TARGETS = {
@@ -34,11 +40,19 @@ TARGETS = {
         module="edgetl.export.targets.onnxruntime",
         needs=("onnx", "onnxruntime"),
         extra="edgetl[export,onnxruntime]",
+        precisions=("fp32", "fp16", "int8", "w8"),
     ),
     "openvino": Plugin(
         module="edgetl.export.targets.openvino",
         needs=("openvino", "nncf"),
         extra="edgetl[export,openvino]",
+        precisions=("fp32", "fp16", "bf16", "int8", "w8"),
+    ),
+    "tensorrt": Plugin(
+        module="edgetl.export.targets.tensorrt",
+        needs=("onnx", "onnxruntime"),
+        extra="edgetl[export,onnxruntime]",
+        precisions=("fp32", "fp16", "int8"),
     ),
 }
 

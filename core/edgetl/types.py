@@ -14,7 +14,9 @@ Pixels = NDArray[np.uint8]
 Feeds = Mapping[str, Array]
 Outputs = dict[str, Array]
 
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "w8"]
+"""What the compute layers run in; `w8`: weights stored as int8, computed with in fp32."""
+
 Verdict = Literal["pass", "fail", "undecided", "skipped"]
 Option = str | int | float | bool
 Options = Mapping[str, Option]

@@ -6,9 +6,13 @@ MIN_INT8_SHARE = 0.5
 """An int8 variant may keep sensitive layers in fp32, but at least this part of its compute layers is int8."""
 
 
+EXECUTED: dict[Precision, set[str]] = {"int8": {"int8", "fp32"}, "w8": {"fp32"}}
+"""What the compute layers of a variant may run in, where that is not just what it is called."""
+
+
 def precision_problem(declared: Precision, facts: EngineFacts) -> str | None:
     """What is wrong with the executed precision, or None when it is as declared."""
-    allowed = {"int8", "fp32"} if declared == "int8" else {declared}
+    allowed = EXECUTED.get(declared, {declared})
     strange = {name: count for name, count in facts.layers.items() if name not in allowed}
     if strange or not facts.layers:
         found = ", ".join(f"{count} layers in {name}" for name, count in sorted(strange.items())) or "no compute layer"

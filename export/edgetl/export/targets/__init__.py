@@ -1,4 +1,4 @@
-"""The target seam: one module per engine, each with `PRECISIONS`, `convert` and `options`."""
+"""The target seam: one module per engine, each with `convert` and `options`; the lazy table has its precisions."""
 
 from pathlib import Path
 from typing import Protocol, cast
@@ -23,8 +23,6 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 class Target(Protocol):
     """How one engine gets its model files."""
 
-    PRECISIONS: tuple[Precision, ...]
-
     def convert(self, source: Path, folder: Path, precision: Precision, calibration: Calibration) -> tuple[str, ...]:
         """Writes the variant's files into `folder`, returns their names, the one the engine opens first."""
 
@@ -35,12 +33,13 @@ class Target(Protocol):
 def parse_variant(name: str) -> tuple[str, Precision]:
     """`openvino-int8` → engine and precision. Raises ConfigError with the closest name."""
     known = {
-        f"{engine}-{precision}": (engine, precision) for engine in plugins.TARGETS for precision in ("fp32", "int8")
+        f"{engine}-{precision}": (engine, precision)
+        for engine, plugin in plugins.TARGETS.items()
+        for precision in plugin.precisions
     }
     if name not in known:
         raise ConfigError(f"unknown variant `{name}`", hint=suggest(name, known))
-    engine, precision = known[name]
-    return engine, cast(Precision, precision)
+    return known[name]
 
 
 def load_target(engine: str) -> Target:

@@ -13,7 +13,6 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from edgetl.export.targets import Calibration
 from edgetl.types import Option, Pixels, Precision
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 COMPUTE = ("Conv", "Gemm", "MatMul")
 
 

@@ -13,8 +13,6 @@ from openvino.passes import ConstantFolding, Manager
 from edgetl.export.targets import Calibration
 from edgetl.types import Option, Precision
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
-
 
 @contextlib.contextmanager
 def _without_telemetry() -> Iterator[None]:
