@@ -10,7 +10,6 @@ from types import ModuleType
 import msgspec
 
 from edgetl.errors import ConfigError, DependencyError, suggest
-from edgetl.types import Precision
 
 
 class Plugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +21,7 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     module: str
     needs: tuple[str, ...]
     extra: str
-    precisions: tuple[Precision, ...] = ()
+    precisions: tuple[str, ...] = ()
 
 
 ENGINES = {

@@ -39,7 +39,8 @@ def parse_variant(name: str) -> tuple[str, Precision]:
     }
     if name not in known:
         raise ConfigError(f"unknown variant `{name}`", hint=suggest(name, known))
-    return known[name]
+    engine, precision = known[name]
+    return engine, cast(Precision, precision)
 
 
 def load_target(engine: str) -> Target:
