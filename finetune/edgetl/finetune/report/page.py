@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,10 @@ PLOT_LABEL_CHARACTERS = 24
 MIN_SCALE = 0.7
 """On a narrow screen a plot shrinks to this, so that its text stays readable, and scrolls from there on."""
 
+TAG = re.compile(r"<[a-zA-Z][^>]*>")
+REFERENCE = re.compile(r' id="|href="#|url\(#')
+"""An id or what points to one, inside a tag: every plot has its own `axes_1`, which a page may have only once."""
+
 TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title>
@@ -73,7 +78,8 @@ svg { max-width: 100%; height: auto } figure { margin: 1rem 0; overflow-x: auto 
 </tr></thead>{% endif %}
 <tbody>{% for row in section.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>{% endif %}
-{% if section.plot %}<figure role="img" aria-label="{{ section.alt }}">{{ svg(section.plot) }}</figure>{% endif %}
+{% if section.plot %}<figure role="img" aria-label="{{ section.alt }}">
+{{ svg(section.plot, loop.index) }}</figure>{% endif %}
 {% if section.pictures %}<ul class="pictures">{% for picture in section.pictures %}
 <li><img src="{{ data_url(picture.jpeg) }}" alt="{{ picture.alt }}">
 {% for line in picture.caption %}<span>{{ line }}</span>{% endfor %}</li>{% endfor %}</ul>{% endif %}
@@ -84,7 +90,7 @@ svg { max-width: 100%; height: auto } figure { margin: 1rem 0; overflow-x: auto 
 
 
 def write_page(path: Path, title: str, summary: str, sections: Sequence[Section], command: str = "") -> None:
-    """Writes the page; all text is escaped, plots are inline SVG."""
+    """Writes the page; all text is escaped, plots are inline SVG. The same content gives the same bytes."""
     environment = jinja2.Environment(autoescape=True)
     page = environment.from_string(TEMPLATE).render(
         title=title, summary=summary, sections=sections, command=command, svg=_svg, data_url=_data_url
@@ -99,15 +105,17 @@ def literal(name: str) -> str:
     return cut.replace("$", r"\$")
 
 
-def _svg(figure: Figure) -> Markup:
+def _svg(figure: Figure, number: int) -> Markup:
+    """`figure` as an element whose ids, and what refers to them, begin with the `number` of its section."""
     stream = io.StringIO()
     # Text stays text, so the reader's fonts show any script, even those matplotlib has no glyphs for.
-    with matplotlib.rc_context({"svg.fonttype": "none"}), warnings.catch_warnings():
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "edgetl"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     text = stream.getvalue()
     width = f'<svg style="min-width: {MIN_SCALE * figure.get_figwidth():.2f}in" '
-    return Markup(text[text.index("<svg") :].replace("<svg ", width, 1))
+    element = text[text.index("<svg") :].replace("<svg ", width, 1)
+    return Markup(TAG.sub(lambda tag: REFERENCE.sub(rf"\g<0>plot{number}-", tag[0]), element))
 
 
 def _data_url(jpeg: bytes) -> str:
