@@ -1,5 +1,6 @@
 """The one path from torch to ONNX: uint8 pixels in, everything the device must not get wrong inside."""
 
+import copy
 import logging
 import warnings
 from collections.abc import Callable
@@ -8,31 +9,54 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from edgetl.errors import ArtefactError, ConfigError
+from edgetl.finetune.backbones.registry import head_name
 from edgetl.tasks import Task
 from edgetl.tasks.normalisation import Normalisation, normalisation
 from edgetl.types import Array, Pixels
 
 OPSET = 20
+OPSETS = range(18, 24)
+"""What torch's exporter has operators of its own for; beyond, it leaves the graph to a converter."""
+
 INPUT = "image"
+OUTPUTS = ("logits", "probabilities")
+EMBEDDING = "embedding"
+
+MAX_BYTES = 2**31 - 2**20
+"""A protobuf message, and so an ONNX file without a second one for the weights, ends at 2 GiB."""
 
 
 class DeployedModel(nn.Module):
-    """A model as it ships: (batch, height, width, 3) uint8 RGB → logits and probabilities, (batch, labels) float32."""
+    """A model as it ships: (batch, height, width, 3) uint8 RGB → logits and probabilities, (batch, labels) float32.
+
+    With a `head`, `model` is what comes before it, and a third output is the head's input, (batch, width) float32.
+    """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, model: nn.Module, pixels: Normalisation, temperature: float = 1.0) -> None:
+    def __init__(
+        self, model: nn.Module, pixels: Normalisation, temperature: float = 1.0, head: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.model = model
+        self.head = head
         self.swap = pixels.swap
         self.temperature = temperature
         self.register_buffer("scale", torch.tensor(pixels.scale).view(1, 3, 1, 1))
         self.register_buffer("shift", torch.tensor(pixels.shift).view(1, 3, 1, 1))
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.model(self.normalise(image))
-        return logits, torch.softmax(logits / self.temperature, dim=1)
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what `forward` returns, in its order."""
+        return OUTPUTS if self.head is None else (*OUTPUTS, EMBEDDING)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        features = self.model(self.normalise(image))
+        logits = features if self.head is None else self.head(features)
+        answers = logits, torch.softmax(logits / self.temperature, dim=1)
+        return answers if self.head is None else (*answers, features)
 
     def normalise(self, image: Tensor) -> Tensor:
         # contiguous(): without it the permuted tensor counts as channels-last, and torch.export writes the
@@ -42,10 +66,27 @@ class DeployedModel(nn.Module):
         return scaled
 
 
-def deploy(model: nn.Module, task: Task, pixels: Normalisation | None = None) -> DeployedModel:
-    """`model` with the task's normalisation (or another, to answer under a hypothesis) and its temperature."""
-    right = normalisation(task.mean, task.std)
-    return DeployedModel(model, pixels or right, task.temperature).eval()
+def deploy(
+    model: nn.Module, task: Task, pixels: Normalisation | None = None, *, embedding: bool = False
+) -> DeployedModel:
+    """`model` with the task's normalisation (or another, to answer under a hypothesis) and its temperature.
+
+    With `embedding` the penultimate features are a third output. `model` is not changed but for being put into
+    evaluation mode, and shares its tensors with what is returned. Raises ConfigError for a model without a head.
+    """
+    right = pixels or normalisation(task.mean, task.std)
+    if not embedding:
+        return DeployedModel(model, right, task.temperature).eval()
+    name = head_name(model.eval())
+    return DeployedModel(_without_head(model, name), right, task.temperature, model.get_submodule(name)).eval()
+
+
+def _without_head(model: nn.Module, name: str) -> nn.Module:
+    """`model` up to its head: other modules, the same tensors."""
+    tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    features = copy.deepcopy(model, tensors)
+    features.set_submodule(name, nn.Identity())
+    return features
 
 
 def torch_predictor(model: nn.Module, task: Task, pixels: Normalisation | None = None) -> Callable[[Pixels], Array]:
@@ -54,14 +95,19 @@ def torch_predictor(model: nn.Module, task: Task, pixels: Normalisation | None =
 
     def predict(batch: Pixels) -> Array:
         with torch.inference_mode():
-            logits: Array = deployed(torch.from_numpy(batch))[0].numpy()
+            # torch warns of memory it may not write to, as of a mapped file
+            logits: Array = deployed(torch.from_numpy(batch if batch.flags.writeable else batch.copy()))[0].numpy()
         return logits
 
     return predict
 
 
-def export_onnx(model: DeployedModel, height: int, width: int, path: Path) -> None:
-    """Writes one self-contained ONNX file with a dynamic batch and a fixed spatial size."""
+def export_onnx(model: DeployedModel, height: int, width: int, path: Path, *, opset: int = OPSET) -> None:
+    """Writes one self-contained ONNX file with a dynamic batch and a fixed spatial size.
+
+    Raises ConfigError for another opset than 18 to 23, ArtefactError for a model that one file cannot hold.
+    """
+    _check(model, opset)
     example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -72,11 +118,24 @@ def export_onnx(model: DeployedModel, height: int, width: int, path: Path) -> No
             model,
             (example,),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=opset,
             input_names=[INPUT],
-            output_names=["logits", "probabilities"],
+            output_names=list(model.outputs),
             dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1)}},
             verbose=False,
         )
     assert program is not None
     program.save(str(path), external_data=False)
+
+
+def _check(model: DeployedModel, opset: int) -> None:
+    if opset not in OPSETS:
+        raise ConfigError(
+            f"torch's exporter does not write opset `{opset}`", hint=f"choose one from {OPSETS[0]} to {OPSETS[-1]}"
+        )
+    size = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+    if size > MAX_BYTES:
+        raise ArtefactError(
+            f"`{type(model.model).__name__}` has {size / 2**30:.1f} GiB of weights, and one ONNX file holds 2 GiB",
+            hint="choose a smaller backbone",
+        )
