@@ -12,6 +12,7 @@ import numpy as np
 
 from edgetl.bundle import Bundle
 from edgetl.runtime.session import Session, sample_feeds
+from edgetl.runtime.throughput import Load, throughput
 from edgetl.runtime.timing import percentile_interval
 from edgetl.types import Array, EngineFacts, Feeds
 
@@ -30,6 +31,7 @@ class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
     min_queries: int = 200
     max_seconds: float = 30.0
     offline_batch: int = 16
+    offline_concurrency: int = 1
 
 
 class SingleStream(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,11 +49,16 @@ class SingleStream(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Offline(msgspec.Struct, frozen=True, kw_only=True):
-    """All samples at hand, sent in batches; samples per second."""
+    """All samples at hand, sent in batches by so many callers at once; samples per second.
+
+    `bounds_per_second`: one-sided at 95 %; None for a few batches.
+    """
 
     per_second: float
     samples: int
     batch: int
+    concurrency: int = 1
+    bounds_per_second: tuple[float, float] | None = None
 
 
 class Scenarios(msgspec.Struct, frozen=True, kw_only=True, rename={"single_stream": "single-stream"}):
@@ -105,15 +112,20 @@ def _bounds(milliseconds: Array) -> dict[str, tuple[float, float | None]]:
 
 def offline(session: Session, options: BenchOptions) -> Offline:
     """Throughput of full batches."""
-    feeds = sample_feeds(session.bundle, INPUTS)
-    batch = options.offline_batch
-    batches = [
-        {name: np.ascontiguousarray(array[start : start + batch]) for name, array in feeds.items()}
-        for start in range(0, INPUTS - batch + 1, batch)
-    ]
-    fewer = msgspec.structs.replace(options, warmup_queries=2, min_queries=4)
-    seconds = list(_timed(session, batches, fewer))
-    return Offline(per_second=batch * len(seconds) / sum(seconds), samples=batch * len(seconds), batch=batch)
+    load = Load(
+        batch=options.offline_batch,
+        concurrency=options.offline_concurrency,
+        min_seconds=options.min_seconds,
+        max_seconds=options.max_seconds,
+    )
+    found = throughput(session, load)
+    return Offline(
+        per_second=found.per_second,
+        samples=found.samples,
+        batch=load.batch,
+        concurrency=load.concurrency,
+        bounds_per_second=None if found.low is None or found.high is None else (found.low, found.high),
+    )
 
 
 def _timed(session: Session, queries: Sequence[Feeds], options: BenchOptions) -> Iterator[float]:

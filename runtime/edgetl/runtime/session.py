@@ -5,15 +5,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, overload
 
-import msgspec
 import numpy as np
 
 from edgetl import plugins
 from edgetl.bundle import Bundle, open_bundle
-from edgetl.errors import ArtefactError, ConfigError, DependencyError, EngineError, suggest
-from edgetl.files import inside, read_json
+from edgetl.errors import ArtefactError, ConfigError, DependencyError, EngineError
 from edgetl.manifest import VariantRecord
 from edgetl.runtime.engines import Engine, open_engine
+from edgetl.runtime.plan import Aim, Choice, own_plan, planned_variants, read_plan
 from edgetl.runtime.precision import precision_problem, provider_problem
 from edgetl.tasks import Classification
 from edgetl.tasks.images import Sample
@@ -23,16 +22,13 @@ BATCH = 16
 """`predict` sends a long list to the engine in pieces of this size, so that memory stays bounded."""
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The choice for one device: a variant and the options it was measured with (`plans/DEVICE.json`)."""
-
-    schema: str
-    variant: str
-    options: dict[str, Option] = {}
-
-
 class Session:
-    """One opened variant, as `load` gives it. Close it, or use it in a `with` block."""
+    """One opened variant, as `load` gives it. Close it, or use it in a `with` block.
+
+    Any number of threads may ask it at once. `choice` is what a plan chose, None when it was opened without one.
+    """
+
+    choice: Choice | None = None
 
     def __init__(self, bundle: Bundle, variant: VariantRecord, options: Options) -> None:
         self.bundle = bundle
@@ -104,21 +100,25 @@ def load(
     variant: str | None = None,
     engine: str | None = None,
     options: Options | None = None,
+    aim: Aim = "latency",
 ) -> Session:
     """Opens one variant of a bundle.
 
     `device` takes the variant and options of the bundle's plan for that device; `variant` or `engine` choose
-    by name; else the first variant whose engine is installed and that did not fail its check at export.
+    by name; with none of these the plan measured on this hardware counts (`edgetl.runtime.plan.own_plan`), and
+    without such a plan the first variant whose engine is installed and that did not fail its check at export.
+    `aim` says which of a plan's choices is meant. `options` go before a plan's.
     What the engine really runs must be the precision the variant declares.
     Raises ArtefactError, ConfigError, DependencyError or EngineError.
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    if device is not None:
-        plan = _plan(opened, device)
-        chosen, options = opened.variant(variant or plan.variant), {**plan.options, **(options or {})}
+    choice = _planned(opened, device, variant, engine, aim)
+    if choice is not None:
+        chosen, options = opened.variant(variant or choice.variant), {**choice.options, **(options or {})}
     else:
         chosen = opened.variant(variant) if variant is not None else _first_usable(opened, engine)
     session = Session(opened, chosen, options or {})
+    session.choice = choice
     if problem := precision_problem(chosen.precision, session.facts) or provider_problem(session.facts):
         session.close()
         raise EngineError(chosen.engine, problem, hint="an engine's option or the file differs from the export")
@@ -149,18 +149,15 @@ def _merge(variant: VariantRecord, options: Options) -> dict[str, Option]:
 
 def planned_variant(bundle: Bundle, device: str) -> str | None:
     """The variant of the bundle's plan for `device`, or None when there is no such plan."""
-    path = inside(bundle.path, f"plans/{device}.json")
-    return read_json(path, Plan, major=1).variant if path.is_file() else None
+    return next(iter(planned_variants(bundle, device)), None)
 
 
-def _plan(bundle: Bundle, device: str) -> Plan:
-    path = inside(bundle.path, f"plans/{device}.json")
-    if not path.is_file():
-        known = [plan.stem for plan in sorted(path.parent.glob("*.json"))]
-        raise ConfigError(
-            f"`{bundle.path}` has no plan for device `{device}`", hint=suggest(device, known, what="planned")
-        )
-    return read_json(path, Plan, major=1)
+def _planned(bundle: Bundle, device: str | None, variant: str | None, engine: str | None, aim: Aim) -> Choice | None:
+    """What a plan says, if one is asked for or nothing else is."""
+    if device is not None:
+        return read_plan(bundle, device).choice(aim)
+    plan = own_plan(bundle) if variant is None and engine is None else None
+    return plan.choice(aim) if plan else None
 
 
 def _first_usable(bundle: Bundle, engine: str | None) -> VariantRecord:

@@ -23,10 +23,13 @@ COMPUTE = ("Conv", "Gemm", "MatMul")
 
 
 class OnnxRuntimeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`threads` 0 leaves the number to the engine."""
+    """`threads` 0 leaves the number to the engine. `optimization` "none" runs the graph node by node as it is written,
+    slowly: some rewrites are wrong for graphs made for another engine.
+    """
 
     provider: Literal["cpu", "cuda"] = "cpu"
     threads: Annotated[int, msgspec.Meta(ge=0)] = 0
+    optimization: Literal["all", "none"] = "all"
 
 
 def open_engine(path: Path, options: Options) -> "OnnxRuntimeEngine":
@@ -79,6 +82,8 @@ def _session_options(options: OnnxRuntimeOptions) -> Any:
     session = ort.SessionOptions()
     session.intra_op_num_threads = options.threads
     session.log_severity_level = 3
+    if options.optimization == "none":
+        session.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if saturates_int8(detect()):
         # slower kernels that do not clip: 16 dB become the answers of every other processor, to the bit
         session.add_session_config_entry("session.x64quantprecision", "1")

@@ -1,0 +1,1 @@
+"""Choosing by measuring: which variant, with which options, this machine runs fastest."""
