@@ -11,7 +11,8 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from edgetl.cli import app
-from edgetl.export.stage import ExportConfig, export
+from edgetl.export.config import ExportConfig
+from edgetl.export.stage import export
 from edgetl.finetune.config import FinetuneConfig
 from edgetl.finetune.stage import finetune
 

@@ -110,7 +110,8 @@ class Bundle:
         return [self.file(relative).read_bytes() for relative in record.probes], expected
 
     def validation(self, variant: VariantRecord) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Arrays of shape (samples,): `samples`, `truths`, `reference` of the split, `variant` of the variant.
+        """Arrays of shape (samples,): `samples`, `truths`, `reference` of the split, `variant` of the variant; perhaps
+        `groups`, the names of what the samples belong to.
 
         Raises ArtefactError when they were not recorded or do not fit.
         """
@@ -119,7 +120,8 @@ class Bundle:
         labels = len(self.manifest.task.labels)
         parts = [shared.get(name) for name in ("samples", "truths", "reference")] + [own.get("variant")]
         whole = [part for part in parts if part is not None and part.ndim == 1 and part.dtype.kind in "iu"]
-        if len({len(part) for part in whole}) != 1 or len(whole) != len(parts):
+        shapes = {part.shape for part in [*whole, *([shared["groups"]] if "groups" in shared else [])]}
+        if len(shapes) != 1 or len(whole) != len(parts):
             raise ArtefactError(f"the recorded answers of `{variant.id}` do not fit", hint="export it again")
         if any(part.size and not 0 <= part.min() <= part.max() < labels for part in whole[1:]):
             raise ArtefactError(f"the recorded answers of `{variant.id}` name no label", hint="export it again")

@@ -5,7 +5,7 @@ import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import msgspec
 import typer
@@ -13,12 +13,13 @@ import typer
 from edgetl import console, show
 from edgetl.cli_advise import advise
 from edgetl.cli_devices import devices_app
+from edgetl.cli_export import export
 from edgetl.cli_finetune import finetune
 from edgetl.cli_judge import bench, check, gate, selftest
 from edgetl.cli_sweep import sweep
+from edgetl.cli_tune import tune
 from edgetl.console import Commands, Json, prepare_streams, reports_errors, say, track
-from edgetl.files import configured
-from edgetl.options import GATE_FAILED, BundleArgument, Overwrite, names
+from edgetl.options import BundleArgument, Overwrite
 from edgetl.plugins import heavy_imports, require
 
 app = typer.Typer(
@@ -61,50 +62,8 @@ def _options(
     pass
 
 
-for learning in (finetune, advise, sweep):
-    app.command()(learning)
-
-
-@app.command()
-@reports_errors
-def export(
-    run: Annotated[Path, typer.Argument(help="A run folder written by `edgetl finetune`.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The bundle folder to write.")],
-    variants: Annotated[str | None, typer.Option(help="Comma-separated variants; default: all installed.")] = None,
-    golden: Annotated[str, typer.Option(help="Which images travel: validation, synthetic or none.")] = "validation",
-    calibration_samples: Annotated[int, typer.Option(min=1, help="Training images for quantisation.")] = 128,
-    per_tensor: Annotated[bool, typer.Option("--per-tensor", help="One weight scale a tensor, not a channel.")] = False,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Draws the calibration and golden images.")] = 0,
-    data: Annotated[Optional[Path], typer.Option(help="The data folder, if it moved since the run.")] = None,  # noqa: UP045
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-) -> None:
-    """Turn a run into a bundle: convert, quantise, and judge every variant here."""
-    require("export", "torch", "torchvision", "onnx", "onnxscript", "safetensors", "matplotlib", "jinja2")
-    with heavy_imports():
-        from edgetl.export.stage import ExportConfig, export
-
-    named = names(variants)
-    config = configured(
-        {
-            "variants": named, "golden": golden, "calibration_samples": calibration_samples,
-            "per_tensor": per_tensor, "seed": seed, "data": str(data) if data else None,
-        }, ExportConfig,
-    )  # fmt: skip
-    result, _ = export(run, out, config, overwrite=overwrite, track=track)
-    if as_json:
-        console.print_json(result)
-    else:
-        console.stdout().print(show.export_table(msgspec.to_builtins(result)))
-        typer.echo(f"{result.bundle} written in {result.seconds:.1f} s; report: {out / 'report.html'}")
-    failed = [variant.id for variant in result.variants if variant.status == "failed"]
-    if failed and named:
-        say(f"failed: {', '.join(failed)}")
-        raise typer.Exit(GATE_FAILED)
-
-
-for judging in (check, gate, selftest, bench):
-    app.command()(judging)
+for command in (finetune, advise, sweep, export, check, gate, selftest, bench, tune):
+    app.command()(command)
 
 
 @app.command()
@@ -112,7 +71,9 @@ for judging in (check, gate, selftest, bench):
 def predict(
     bundle: BundleArgument,
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    variant: Annotated[str | None, typer.Option(help="Default: the first whose engine is installed.")] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="Default: this machine's plan, else the first whose engine is installed.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many labels for each image.")] = 3,
     as_json: Json = False,
 ) -> None:

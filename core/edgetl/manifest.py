@@ -38,7 +38,7 @@ class Quantisation(msgspec.Struct, frozen=True, kw_only=True):
 
     `samples`: calibration images. `ranges`: how an activation's range follows from what was seen. `bias_correction`:
     biases make up for the mean error of each layer. `trained`: the weights were fine-tuned under quantisation first.
-    `kept`: layers that stay in floating point, by the name of their output tensor.
+    `kept`: layers that stay in floating point, by the name of their node in the graph.
     """
 
     samples: Annotated[int, msgspec.Meta(ge=1)]

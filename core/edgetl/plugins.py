@@ -31,7 +31,9 @@ ENGINES = {
         extra="edgetl[onnxruntime]` or `edgetl[onnxruntime-gpu]",
     ),
     "openvino": Plugin(module="edgetl.runtime.engines.openvino", needs=("openvino",), extra="edgetl[openvino]"),
-    "tensorrt": Plugin(module="edgetl.runtime.engines.tensorrt", needs=("tensorrt",), extra="edgetl[tensorrt]"),
+    "tensorrt": Plugin(
+        module="edgetl.runtime.engines.tensorrt", needs=("tensorrt", "cuda.bindings"), extra="edgetl[tensorrt]"
+    ),
 }
 
 TARGETS = {

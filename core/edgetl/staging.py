@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgetl.errors import ConfigError
 
-OURS = ("manifest.json", "run.json")
+OURS = ("manifest.json", "run.json", "config.pbtxt")
 """A folder with one of these is a bundle or a run, which `--overwrite` may replace."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

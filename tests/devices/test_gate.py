@@ -11,8 +11,9 @@ from tests.conftest import Cli
 
 from edgetl.devices.layers.latency import budget_reasons, latency_of, regression_reason
 from edgetl.devices.profile import LatencyBudget
+from edgetl.export.config import ExportConfig
 from edgetl.export.planting import rehash
-from edgetl.export.stage import ExportConfig, export
+from edgetl.export.stage import export
 from edgetl.finetune.config import FinetuneConfig
 from edgetl.finetune.stage import finetune
 from edgetl.manifest import Manifest

@@ -9,9 +9,9 @@ import pytest
 from tests.conftest import Cli
 
 from edgetl.bundle import open_bundle
+from edgetl.export.config import DEFAULT_VARIANTS
 from edgetl.export.golden import stratified, synthetic_golden
 from edgetl.export.source import open_source
-from edgetl.export.stage import DEFAULT_VARIANTS
 from edgetl.files import sha256_of
 from edgetl.finetune.graph import torch_predictor
 from edgetl.run import SampleRecord

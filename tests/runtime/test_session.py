@@ -138,5 +138,5 @@ def test_measurements_lie_beside_the_signed_content(own_bundle: Path, cli: Cli) 
     assert cli("bench", own_bundle, "--seconds", "0.1", "--variants", "openvino-int8", "--json").exit_code == 0
     assert (own_bundle / "manifest.json").read_bytes() == before
     inspected = json.loads(cli("inspect", own_bundle, "--json").stdout)
-    assert inspected["measurements"][-1]["command"] == "bench" and inspected["schema"] == "1.1"
+    assert inspected["measurements"][-1]["command"] == "bench" and inspected["schema"] == "1.2"
     assert open_bundle(own_bundle)

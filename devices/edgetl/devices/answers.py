@@ -102,4 +102,5 @@ def validation_answers(bundle: Bundle, variant: VariantRecord) -> Answers | None
         truths=shared["truths"],
         reference=shared["reference"],
         variant=own["variant"],
+        groups=shared.get("groups"),
     )

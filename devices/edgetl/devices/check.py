@@ -22,7 +22,8 @@ from edgetl.machine import detect
 from edgetl.manifest import VariantRecord
 from edgetl.runtime import Session
 from edgetl.runtime.bench import BenchOptions
-from edgetl.runtime.session import planned_variant
+from edgetl.runtime.plan import planned_variants
+from edgetl.runtime.precision import lacking_kernels
 from edgetl.types import Array, Track, silent
 
 LATENCY = BenchOptions(min_seconds=1.0, min_queries=200, max_seconds=10.0)
@@ -113,11 +114,11 @@ def with_latency(report: VariantReport, times: Array, budget: LatencyBudget) -> 
 
 
 def choose(bundle: Bundle, profile: Profile, variants: Sequence[str] | None) -> list[VariantRecord]:
-    """The variants named, else the one of the device's plan, else all."""
+    """The variants named, else those of the device's plan, else all."""
     if variants is not None:
         return [bundle.variant(name) for name in dict.fromkeys(variants)]
-    planned = planned_variant(bundle, profile.name)
-    return [bundle.variant(planned)] if planned else list(bundle.manifest.variants)
+    planned = planned_variants(bundle, profile.name)
+    return [bundle.variant(name) for name in planned] if planned else list(bundle.manifest.variants)
 
 
 def skip_reason(variant: VariantRecord, profile: Profile) -> Reason | None:
@@ -127,6 +128,9 @@ def skip_reason(variant: VariantRecord, profile: Profile) -> Reason | None:
         return Reason(layer="hardware", verdict="skipped", text=f"this is no {profile.title}: {'; '.join(elsewhere)}")
     if profile.options(variant.engine) is None:
         return Reason(layer="hardware", verdict="skipped", text=f"{profile.title} does not run {variant.engine}")
+    options = {**(profile.options(variant.engine) or {}), **variant.options}
+    if lack := lacking_kernels(variant.engine, variant.precision, options, detect()):
+        return Reason(layer="hardware", verdict="skipped", text=lack)
     if variant.engine not in plugins.ENGINES:
         return Reason(layer="engine", verdict="skipped", text=f"this edgetl does not know {variant.engine}")
     plugin = plugins.ENGINES[variant.engine]

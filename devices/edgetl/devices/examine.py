@@ -111,7 +111,8 @@ def _inherited(
     recorded = validation_answers(session.bundle, session.variant)
     reproduced = repeated is not None and repeated >= tolerance.reproduction_sqnr_db
     if recorded is not None and reproduced:
-        return Evidence(answers=recorded)
+        looks = sum(attempt.drop_points is not None for attempt in session.variant.attempts)
+        return Evidence(answers=recorded, looks=max(1, looks))
     note = "the export recorded no answers to validation samples, so judged on the golden set: "
     if repeated is not None and not reproduced:
         why = f"SQNR {repeated:.1f} dB{_clipping(session.variant)}"

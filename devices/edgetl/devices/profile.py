@@ -53,7 +53,14 @@ class Numerics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Tolerances per declared precision, with the shipped values."""
 
     fp32: Tolerance = Tolerance(max_abs_dlogit=1e-3, repeat_sqnr_db=100.0, reproduction_sqnr_db=80.0)
-    fp16: Tolerance = Tolerance(max_abs_dlogit=2e-2, repeat_sqnr_db=60.0, reproduction_sqnr_db=40.0)
+    fp16: Tolerance = Tolerance(
+        min_sqnr_db=40.0,
+        min_column_sqnr_db=30.0,
+        min_agreement=0.97,
+        max_kl=0.01,
+        repeat_sqnr_db=60.0,
+        reproduction_sqnr_db=40.0,
+    )
     bf16: Tolerance = Tolerance(min_sqnr_db=12.0, min_column_sqnr_db=6.0, min_agreement=0.9, max_kl=0.05)
     int8: Tolerance = Tolerance(min_sqnr_db=12.0, min_column_sqnr_db=6.0, min_agreement=0.9, max_kl=0.05)
     w8: Tolerance = Tolerance(min_sqnr_db=12.0, min_column_sqnr_db=6.0, min_agreement=0.9, max_kl=0.05)

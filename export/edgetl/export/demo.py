@@ -19,8 +19,9 @@ from edgetl.devices.measure import BenchReport, bench
 from edgetl.devices.measurements import remember
 from edgetl.devices.profile import host_profile
 from edgetl.devices.verdict import Report
+from edgetl.export.config import ExportConfig
 from edgetl.export.report import write_report
-from edgetl.export.stage import ExportConfig, export
+from edgetl.export.stage import export
 from edgetl.finetune.config import FinetuneConfig
 from edgetl.finetune.stage import finetune
 from edgetl.finetune.training.config import Value

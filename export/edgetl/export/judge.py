@@ -1,5 +1,6 @@
 """One pass over all labelled validation samples: torch beside every variant, on the same pixels."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -7,6 +8,7 @@ import numpy as np
 
 from edgetl.bundle import Bundle, file_records
 from edgetl.devices.answers import Answers, digest_key
+from edgetl.devices.check import skip_reason
 from edgetl.devices.examine import answer
 from edgetl.devices.profile import Profile
 from edgetl.errors import DataError, EngineError
@@ -24,25 +26,25 @@ from edgetl.types import Array, Pixels, Track
 VALIDATION = "golden/validation.npz"
 
 
-def record_answers(folder: Path, draft: Manifest, source: Source, profile: Profile, track: Track) -> Manifest:
+def record_answers(
+    folder: Path, draft: Manifest, source: Source, profile: Profile, track: Track, reference: Array | None = None
+) -> tuple[Manifest, Array]:
     """Adds to every variant that opens here its own golden answers and its answers on the validation split.
 
-    A variant that does not open is left as it is; `check` says why.
+    A variant that does not open is left as it is; `check` says why. `reference`: torch's answers to the split,
+    label indices of shape (samples,), where they are known already; they are returned.
     """
     bundle = Bundle(folder, msgspec.structs.replace(draft, files=file_records(folder)))
-    sessions = _open_all(bundle, profile)
-    try:
-        answers = _validation_answers(sessions, source, track)
+    with ExitStack() as stack:
+        sessions = _open_all(bundle, profile, stack)
+        reference, answers = _validation_answers(sessions, source, track, reference)
         own = _own_answers(bundle, sessions, track)
         facts = {name: session.facts for name, session in sessions.items()}
-    finally:
-        for session in sessions.values():
-            session.close()
-    travels = bool(answers) and draft.golden.kind != "none"
-    validation = _write_shared(folder, next(iter(answers.values()))) if travels else None
+    travels = bool(len(reference)) and draft.golden.kind != "none"
+    validation = _write_shared(folder, source, reference) if travels and draft.validation is None else draft.validation
     variants = []
     for variant in draft.variants:
-        if variant.id in answers:
+        if variant.id in answers and len(reference):
             result = answers[variant.id].result()
             variant = msgspec.structs.replace(variant, facts=facts[variant.id], task_result=result)
         if variant.id in answers and travels:
@@ -50,42 +52,69 @@ def record_answers(folder: Path, draft: Manifest, source: Source, profile: Profi
         if variant.id in own:
             variant = _write_own(folder, variant, own[variant.id])
         variants.append(variant)
-    return msgspec.structs.replace(
+    recorded = msgspec.structs.replace(
         draft, variants=tuple(variants), validation=validation, machine=detect(), files=file_records(folder)
     )
+    return recorded, reference
 
 
-def _open_all(bundle: Bundle, profile: Profile) -> dict[str, Session]:
+def runs_here(variant: VariantRecord, profile: Profile) -> VariantRecord:
+    """`variant`, or where its engine is not here but its file is plain ONNX, the same file for ONNX Runtime.
+
+    That proves the numbers of the file, not the engine.
+    """
+    if skip_reason(variant, profile) is None or not variant.files[0].endswith(".onnx"):
+        return variant
+    return msgspec.structs.replace(variant, engine="onnxruntime", options={"optimization": "none"})
+
+
+def _open_all(bundle: Bundle, profile: Profile, stack: ExitStack) -> dict[str, Session]:
     sessions = {}
     for variant in bundle.manifest.variants:
+        record = runs_here(variant, profile)
+        if skip_reason(record, profile) is not None:
+            continue
         try:
-            sessions[variant.id] = Session(bundle, variant, profile.options(variant.engine) or {})
+            session = Session(bundle, record, profile.options(record.engine) or {})
         except EngineError:
             continue  # check() opens it again and reports the failure
+        sessions[variant.id] = stack.enter_context(session)
     return sessions
 
 
-def _validation_answers(sessions: dict[str, Session], source: Source, track: Track) -> dict[str, Answers]:
+def _validation_answers(
+    sessions: dict[str, Session], source: Source, track: Track, reference: Array | None
+) -> tuple[Array, dict[str, Answers]]:
     """Torch's and every session's answers on the validation split, decoded once."""
     samples = source.split("val")
     decoded = prepare_files((source.root / sample.path for sample in samples), source.task.input)
     torch_fp32 = torch_predictor(source.model, source.task)
     watched = track(zip(range(len(samples)), map(_pixels, decoded), strict=True), "judge on validation", len(samples))
-    reference: list[Array] = []
+    expected: list[Array] = []
     found: dict[str, list[Array]] = {name: [] for name in sessions}
     for _, pixels in blocks(watched, BATCH):
-        reference.append(torch_fp32(pixels).argmax(axis=1))
+        if reference is None:
+            expected.append(torch_fp32(pixels).argmax(axis=1))
         for name, session in sessions.items():
             found[name].append(session.infer({"image": pixels})["logits"].argmax(axis=1))
-    if not samples:
-        return {}
-    keys = np.array([digest_key(sample.sha256) for sample in samples], np.uint64)
-    truths = np.array([sample.label for sample in samples], np.int32)
-    expected = np.concatenate(reference).astype(np.int32)
-    return {
-        name: Answers(samples=keys, truths=truths, reference=expected, variant=np.concatenate(parts).astype(np.int32))
-        for name, parts in found.items()
-    }
+    best = reference if reference is not None else _labels(expected)
+    return best, {name: _answers(source, best, _labels(parts)) for name, parts in found.items()}
+
+
+def _labels(parts: list[Array]) -> Array:
+    return np.concatenate([np.zeros(0, np.int32), *parts]).astype(np.int32)
+
+
+def _answers(source: Source, reference: Array, variant: Array) -> Answers:
+    samples = source.split("val")
+    groups = np.array([sample.group for sample in samples]) if any(sample.group for sample in samples) else None
+    return Answers(
+        samples=np.array([digest_key(sample.sha256) for sample in samples], np.uint64),
+        truths=np.array([sample.label for sample in samples], np.int32),
+        reference=reference,
+        variant=variant,
+        groups=groups,
+    )
 
 
 def _pixels(decoded: Pixels | DataError) -> Pixels:
@@ -102,8 +131,11 @@ def _own_answers(bundle: Bundle, sessions: dict[str, Session], track: Track) -> 
     return {name: answer(sessions[name], pixels)["logits"] for name in watched}
 
 
-def _write_shared(folder: Path, answers: Answers) -> str:
+def _write_shared(folder: Path, source: Source, reference: Array) -> str:
+    answers = _answers(source, reference, reference)
     arrays = {"samples": answers.samples, "truths": answers.truths, "reference": answers.reference}
+    if answers.groups is not None:
+        arrays["groups"] = answers.groups
     (folder / VALIDATION).parent.mkdir(exist_ok=True)
     write_via(folder / VALIDATION, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
     return VALIDATION

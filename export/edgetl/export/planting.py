@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -12,9 +13,10 @@ from edgetl.bundle import Bundle, file_records, open_bundle, write_manifest
 from edgetl.devices.examine import answer
 from edgetl.errors import ArtefactError
 from edgetl.export.faults import Edit
+from edgetl.export.quantisation.statistics import Statistics
 from edgetl.export.targets import Calibration, load_target
 from edgetl.files import write_via
-from edgetl.manifest import Manifest, VariantRecord
+from edgetl.manifest import Manifest, Quantisation, VariantRecord
 from edgetl.runtime import Session
 
 SOURCE = "onnxruntime-fp32"
@@ -51,8 +53,12 @@ def rebuild(folder: Path, graph: Path, variant: str, edit: Edit, *, per_tensor: 
     edit(model)
     faulty = folder / "planted.onnx"
     onnx.save(model, faulty)
-    calibration = Calibration(pixels=bundle.golden()["image"][:CALIBRATION], per_tensor=per_tensor)
-    load_target(record.engine).convert(faulty, folder / variant, record.precision, calibration)
+    pixels = bundle.golden()["image"][:CALIBRATION]
+    with closing(Statistics(faulty, pixels)) as statistics:
+        calibration = Calibration(
+            statistics=statistics, quantisation=Quantisation(samples=len(pixels)), per_tensor=per_tensor
+        )
+        load_target(record.engine).convert(faulty, folder / variant, record.precision, calibration)
     faulty.unlink()
     rehash(folder)
 

@@ -1,69 +1,33 @@
 """The stage: (run) → bundle. Every variant is opened and judged before the manifest is written."""
 
+import tempfile
 import time
-from collections.abc import Sequence
-from importlib.metadata import version
+from contextlib import closing
 from pathlib import Path
 
-import msgspec
+import numpy as np
+from msgspec import structs
 
 from edgetl import plugins
-from edgetl.bundle import Bundle, write_manifest
-from edgetl.devices.check import check
-from edgetl.devices.profile import host_profile
-from edgetl.devices.verdict import Report, VariantReport
-from edgetl.errors import ConfigError, DependencyError
-from edgetl.export.golden import (
-    GoldenKind,
-    stratified,
-    synthetic_golden,
-    torch_answers,
-    validation_golden,
-    write_golden,
-)
-from edgetl.export.judge import record_answers
+from edgetl.bundle import Bundle, file_records, write_manifest
+from edgetl.devices.profile import Profile
+from edgetl.devices.verdict import Report
+from edgetl.export.config import ExportConfig, ExportResult, chosen_variants, judging_profile
+from edgetl.export.content import source_record, write_content, write_graph
+from edgetl.export.escalation import Made, escalate
+from edgetl.export.outcome import listed, with_verdicts
 from edgetl.export.report import write_report
+from edgetl.export.selection import Selection, TrainingImages, training_images
 from edgetl.export.source import Source, check_unchanged, open_source, pixels_of
-from edgetl.export.targets import Calibration, load_target, parse_variant
-from edgetl.files import write_bytes
-from edgetl.finetune.graph import INPUT, deploy, export_onnx
-from edgetl.manifest import SCHEMA, GoldenRecord, Manifest, SourceRecord, VariantRecord
+from edgetl.export.workshop import Workshop
+from edgetl.finetune.graph import deploy, torch_predictor
+from edgetl.manifest import CalibrationPoint, Manifest, Quantisation
+from edgetl.run import SampleRecord
 from edgetl.staging import check_target, staged_directory
-from edgetl.types import TensorSpec, Track, silent
+from edgetl.types import Track, silent
 
-DEFAULT_VARIANTS = ("onnxruntime-fp32", "onnxruntime-int8", "openvino-fp32", "openvino-int8")
-
-
-class ExportConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What `export` is asked to do. `variants` None: all whose libraries are installed.
-
-    `seed` draws the calibration and the golden samples. `data` is the data folder if it moved since the run.
-    """
-
-    variants: tuple[str, ...] | None = None
-    golden: GoldenKind = "validation"
-    calibration_samples: int = 128
-    per_tensor: bool = False
-    seed: int = 0
-    data: str | None = None
-
-
-class ExportedVariant(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    engine: str
-    precision: str
-    size_bytes: int
-    status: str
-    verdict: str
-    reason: str
-
-
-class ExportResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What `export --json` prints."""
-
-    bundle: str
-    seconds: float
-    variants: tuple[ExportedVariant, ...]
+DEFAULT_CALIBRATION = 128
+"""Where the curve cannot be measured: without ONNX Runtime, or without images to spare."""
 
 
 def export(
@@ -71,153 +35,104 @@ def export(
 ) -> tuple[ExportResult, Report]:
     """Writes the bundle `out`, whole or not at all, and judges its variants on this machine.
 
+    An int8 variant that loses more than allowed is made again with more effort until it holds or nothing is left.
     Raises ConfigError, DependencyError, ArtefactError, DataError or EngineError.
     """
     began = time.perf_counter()
     check_target(out, overwrite=overwrite, inputs=(run,))
-    if config.calibration_samples < 1:
-        raise ConfigError("`--calibration-samples` must be at least 1")
-    names = _chosen_variants(config.variants)
+    names, refused = chosen_variants(config.variants)
+    profile = judging_profile(config)
     source = open_source(run, Path(config.data) if config.data else None)
-    profile = host_profile()
-    with staged_directory(out, overwrite=overwrite) as staging:
-        draft = _write_content(staging, source, config, names, track)
-        draft = record_answers(staging, draft, source, profile, track)
-        report = check(Bundle(staging, draft), profile, latency=None, track=track)
-        report = msgspec.structs.replace(report, bundle=str(out))
-        manifest = _with_verdicts(draft, report)
+    images = training_images(source.split("train"), config.seed, config.calibration_samples)
+    check_unchanged(source.root, [*images.calibration, *images.selection, *source.split("val")])
+    deployed = deploy(source.model, source.task, embedding=config.embedding)
+    with staged_directory(out, overwrite=overwrite) as staging, tempfile.TemporaryDirectory() as work:
+        draft = write_content(staging, source, deployed, config, names, track)
+        for _ in track([0], "torch → ONNX", 1):
+            write_graph(deployed, source, config, Path(work) / "source.onnx")
+        with closing(_open_workshop(staging, Path(work), source, config, profile, images, track)) as workshop:
+            recipe, curve = _recipe(workshop, config)
+            draft = structs.replace(
+                draft,
+                variants=tuple(workshop.convert(name, recipe) for name in track(names, "convert", len(names))),
+                refused=refused,
+                calibration_curve=curve,
+                source=source_record(source, config, images.calibration[: recipe.samples]),
+            )
+            draft, report = _hold(workshop, draft, profile, config)
+        report = structs.replace(report, bundle=str(out))
+        manifest = with_verdicts(draft, report, profile)
         write_report(staging / "report.html", Bundle(staging, manifest), report)
         write_manifest(staging, manifest)
-    bundle = Bundle(out, manifest)
-    listed = tuple(
-        ExportedVariant(
-            id=variant.id,
-            engine=variant.engine,
-            precision=variant.precision,
-            size_bytes=bundle.size_bytes(variant),
-            status=variant.status,
-            verdict=variant.verdict,
-            reason=variant.reason,
-        )
-        for variant in manifest.variants
-    )
-    return ExportResult(bundle=str(out), seconds=round(time.perf_counter() - began, 3), variants=listed), report
+    seconds = round(time.perf_counter() - began, 3)
+    return ExportResult(bundle=str(out), seconds=seconds, variants=listed(Bundle(out, manifest), profile)), report
 
 
-def _chosen_variants(asked: Sequence[str] | None) -> list[str]:
-    """The variants asked for; else all whose target is installed, of which there must be one."""
-    if asked is not None:
-        for name in dict.fromkeys(asked):
-            load_target(parse_variant(name)[0])
-        return list(dict.fromkeys(asked))
-    possible = [n for n in DEFAULT_VARIANTS if not plugins.missing(plugins.TARGETS[parse_variant(n)[0]])]
-    if not possible:
-        raise DependencyError(
-            "no engine to export for is installed", hint="install `edgetl[openvino]` or another engine"
-        )
-    return possible
+def _open_workshop(
+    folder: Path,
+    work: Path,
+    source: Source,
+    config: ExportConfig,
+    profile: Profile,
+    images: TrainingImages,
+    track: Track,
+) -> Workshop:
+    calibration = pixels_of(images.calibration, source.root, source.task, track, "decode calibration images")
 
+    def retrain(path: Path) -> None:
+        from edgetl.export.quantisation.training import train_quantised  # only the last resort needs it
 
-def _write_content(folder: Path, source: Source, config: ExportConfig, names: Sequence[str], track: Track) -> Manifest:
-    """Everything but the manifest, which is returned as a draft without verdicts and file list."""
-    task = source.task
-    calibration_samples = stratified(source.split("train"), config.calibration_samples, config.seed)
-    check_unchanged(source.root, [*calibration_samples, *source.split("val")])
-    golden = _write_golden(folder, source, config, track)
-    write_bytes(folder / "labels.txt", "".join(f"{label}\n" for label in task.labels).encode())
-    graph = folder / "source.onnx"
-    for _ in track([0], "torch → ONNX", 1):
-        export_onnx(deploy(source.model, task), task.input.height, task.input.width, graph)
-    pixels = pixels_of(calibration_samples, source.root, task, track, "decode calibration images")
-    calibration = Calibration(pixels=pixels, per_tensor=config.per_tensor)
-    variants = [_convert(name, graph, folder, calibration) for name in track(names, "convert", len(names))]
-    graph.unlink()
-    shape = (task.input.height, task.input.width, 3)
-    libraries = ("edgetl", "torch", "onnx", *sorted({lib for n in names for lib in _libraries(n)}))
-    return Manifest(
-        schema=SCHEMA,
-        task=task,
-        inputs=(TensorSpec(name=INPUT, dtype="uint8", shape=("batch", *shape)),),
-        outputs=tuple(
-            TensorSpec(name=name, dtype="float32", shape=("batch", len(task.labels)))
-            for name in ("logits", "probabilities")
-        ),
-        variants=tuple(variants),
-        golden=golden,
-        source=_source_record(source, config, len(calibration_samples)),
-        versions={library: _version(library) for library in libraries},
-        files=(),
+        deployed = deploy(source.model, source.task, embedding=config.embedding)
+        write_graph(train_quantised(deployed, calibration, config.seed, track=track), source, config, path)
+
+    return Workshop(
+        folder,
+        work,
+        source,
+        profile,
+        calibration=calibration,
+        selection=_selection(source, images.selection, track),
+        per_tensor=config.per_tensor,
+        retrain=retrain,
+        track=track,
     )
 
 
-def _write_golden(folder: Path, source: Source, config: ExportConfig, track: Track) -> GoldenRecord:
-    if config.golden == "none":
-        return write_golden(folder, None, {}, source.task)
-    if config.golden == "synthetic":
-        golden = synthetic_golden(source.task, config.seed)
-    else:
-        golden = validation_golden(source.split("val"), source.root, source.task, config.seed)
-    answers = torch_answers(source.model, source.task, golden.pixels, track)
-    return write_golden(folder, golden, answers, source.task)
-
-
-def _convert(name: str, graph: Path, folder: Path, calibration: Calibration) -> VariantRecord:
-    engine, precision = parse_variant(name)
-    target = load_target(engine)
-    (folder / name).mkdir()
-    files = target.convert(graph, folder / name, precision, calibration)
-    return VariantRecord(
-        id=name,
-        engine=engine,
-        precision=precision,
-        files=tuple(f"{name}/{file}" for file in files),
-        options=target.options(precision),
-        engine_version=_version(engine),
-        status="unverified",
-        verdict="undecided",
+def _selection(source: Source, samples: tuple[SampleRecord, ...], track: Track) -> Selection | None:
+    """The images to choose by, answered by torch; None when there are none to spare."""
+    if not samples:
+        return None
+    pixels = pixels_of(samples, source.root, source.task, track, "decode images to choose by")
+    predict = torch_predictor(source.model, source.task)
+    return Selection(
+        pixels=pixels,
+        truths=np.array([sample.label for sample in samples]),
+        logits=np.concatenate([predict(pixels[i : i + 8]) for i in range(0, len(pixels), 8)]),
+        temperature=source.task.temperature,
     )
 
 
-def _libraries(variant: str) -> tuple[str, ...]:
-    return plugins.TARGETS[parse_variant(variant)[0]].needs
+def _recipe(workshop: Workshop, config: ExportConfig) -> tuple[Quantisation, tuple[CalibrationPoint, ...]]:
+    """How int8 variants are made at first, and the curve their number of images was read from."""
+    available = len(workshop.calibration_images)
+    measured = config.calibration_samples is None and workshop.selection is not None
+    if not measured or plugins.missing(plugins.ENGINES["onnxruntime"]):
+        return Quantisation(samples=min(available, config.calibration_samples or DEFAULT_CALIBRATION)), ()
+    from edgetl.export.quantisation.curve import calibration_curve, fewest_enough
+
+    assert workshop.selection is not None
+    curve = calibration_curve(workshop.calibration(Quantisation(samples=available)), workshop.selection)
+    return Quantisation(samples=fewest_enough(curve)), curve
 
 
-def _version(library: str) -> str:
-    """ONNX Runtime is one module with two distributions."""
-    for name in (library, f"{library}-gpu"):
-        try:
-            return version(name)
-        except ModuleNotFoundError:
-            continue
-    return "unknown"
-
-
-def _source_record(source: Source, config: ExportConfig, samples: int) -> SourceRecord:
-    return SourceRecord(
-        run=source.run.name,
-        strategy=source.run.strategy,
-        backbone=source.run.backbone,
-        data_fingerprint=source.run.data.fingerprint,
-        weights=source.run.weights,
-        calibration={
-            "samples": samples,
-            "from": "train",
-            "seed": config.seed,
-            "per_tensor": config.per_tensor,
-        },
-    )
-
-
-def _with_verdicts(draft: Manifest, report: Report) -> Manifest:
-    """The final manifest: what `check` said of each variant on this machine."""
-    reports = {variant.id: variant for variant in report.variants}
-    variants = tuple(_with_verdict(variant, reports[variant.id]) for variant in draft.variants)
-    return msgspec.structs.replace(draft, variants=variants)
-
-
-def _with_verdict(variant: VariantRecord, report: VariantReport) -> VariantRecord:
-    reasons = [reason for reason in report.reasons if reason.verdict == report.verdict]
-    text = "; ".join(f"{r.layer}: {r.text}" + (f" ({r.cause})" if r.cause else "") for r in reasons)
-    status = {"skipped": "unverified", "fail": "failed"}.get(report.verdict, "verified")
-    verdict = "undecided" if report.verdict == "skipped" else report.verdict
-    return msgspec.structs.replace(variant, status=status, verdict=verdict, reason=text)
+def _hold(workshop: Workshop, draft: Manifest, profile: Profile, config: ExportConfig) -> tuple[Manifest, Report]:
+    """Judges all variants, and makes those int8 variants again that lose too much."""
+    draft, reports = workshop.judge(draft)
+    variants, max_drop = list(draft.variants), profile.accuracy.max_drop_points
+    for place, (record, report) in enumerate(zip(draft.variants, reports, strict=True)):
+        first = Made(draft=draft, record=record, report=report)
+        again = config.escalate and record.precision == "int8" and report.verdict != "skipped"
+        if again and workshop.selection is not None and not first.holds(max_drop):
+            variants[place] = escalate(workshop, first, max_drop).record
+    draft = structs.replace(draft, variants=tuple(variants), files=file_records(workshop.folder))
+    return draft, workshop.check(draft)

@@ -27,13 +27,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What the task layer judges. `note` says where the answers come from when that is not the export.
 
     `unlabelled`: (answers that differ from the reference's, images). `sequential`: the samples were a stream
-    that was looked at all along.
+    that was looked at all along. `looks`: so many candidates were judged on these samples before this one was chosen.
     """
 
     answers: Answers
     note: str = ""
     unlabelled: tuple[int, int] | None = None
     sequential: bool = False
+    looks: int = 1
 
 
 class Drop(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +103,8 @@ def _decide(evidence: Evidence, drop: Drop, interval: Interval, accuracy: Accura
         f"{evidence.note}drop {interval.value:+.2f} points, between {interval.low:.2f} and {interval.high:.2f} "
         f"(95 %, {samples} samples), allowed {budget:g}"
     )
+    if evidence.looks > 1:
+        text += f"; the {evidence.looks} candidates tried on these samples share the 5 %"
     unlabelled, note = _unlabelled(evidence, budget)
     verdict = "pass" if exempt else verdict_of(drop, pass_share(evidence))
     if verdict == "undecided" and unlabelled <= budget:
@@ -112,8 +115,12 @@ def _decide(evidence: Evidence, drop: Drop, interval: Interval, accuracy: Accura
 
 
 def pass_share(evidence: Evidence) -> float:
-    """The error budget that labels have for a pass: half, when unlabelled images may give one too."""
-    return ALPHA / 2 if evidence.unlabelled is not None and len(evidence.answers) else ALPHA
+    """The error budget that labels have for a pass: half, when unlabelled images may give one too.
+
+    Each candidate that was judged on the same samples could have passed by chance, so they share it.
+    """
+    labelled = ALPHA / 2 if evidence.unlabelled is not None and len(evidence.answers) else ALPHA
+    return labelled / evidence.looks
 
 
 def _unlabelled(evidence: Evidence, budget: float) -> tuple[float, str]:

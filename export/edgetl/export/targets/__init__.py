@@ -7,16 +7,19 @@ import msgspec
 
 from edgetl import plugins
 from edgetl.errors import ConfigError, suggest
-from edgetl.types import Option, Pixels, Precision
+from edgetl.export.quantisation.statistics import Statistics
+from edgetl.manifest import Quantisation
+from edgetl.types import Option, Precision
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """Training samples, uint8 (samples, height, width, 3), that quantisation measures ranges on.
+    """What an int8 conversion goes by: the statistics of the graph on training images, and the recipe.
 
     `per_tensor` gives each weight tensor one scale, for hardware that cannot have one per channel.
     """
 
-    pixels: Pixels
+    statistics: Statistics
+    quantisation: Quantisation
     per_tensor: bool = False
 
 

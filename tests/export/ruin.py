@@ -1,0 +1,33 @@
+"""A network that int8 ruins although it is the same function: one hidden channel is far larger than the others."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from edgetl.files import sha256_of
+
+FACTOR = 2.0**11
+"""A power of two, so that scaling up and down again loses nothing in floating point."""
+
+
+def ruin(run: Path, block: str = "stages.1") -> None:
+    """Scales one channel between the two convolutions of a residual block of `run`, and takes it back behind.
+
+    ReLU passes factors on, so the logits stay; but one scale for the activation leaves the other channels nothing.
+    """
+    path = run / "weights.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    state = load_file(path)
+    factors = torch.ones(len(state[f"{block}.body.1.weight"]))
+    factors[int(state[f"{block}.body.1.bias"].argmax())] = FACTOR
+    for name in ("weight", "bias"):
+        state[f"{block}.body.1.{name}"] *= factors
+    state[f"{block}.body.3.weight"] /= factors.view(1, -1, 1, 1)
+    save_file(state, path, metadata=metadata)
+    record = json.loads((run / "run.json").read_text())
+    record["files"]["weights.safetensors"] = sha256_of(path)
+    (run / "run.json").write_text(json.dumps(record))
