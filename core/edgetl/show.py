@@ -140,6 +140,13 @@ def _measured_bounds(single: Values, name: str) -> str:
     return f"{value:.2f} ({bounds[0]:.2f} … {_number(bounds[1], '{:.2f}')})"
 
 
+def _why(variant: Mapping[str, Any]) -> str:
+    """The reason in full where something is open, else only what it took."""
+    if variant["verdict"] != "pass":
+        return str(variant["reason"])
+    return str(variant["reason"]).partition("; ")[0] if variant["steps"] else "all layers passed"
+
+
 def export_table(result: Values) -> RenderableType:
     made = table("variant", "status", "verdict", "MB", "why")
     for variant in result["variants"]:
@@ -148,7 +155,7 @@ def export_table(result: Values) -> RenderableType:
             verdict_text(variant["status"]),
             verdict_text(variant["verdict"]),
             f"{variant['size_bytes'] / 1e6:.1f}",
-            escape(variant["reason"]) if variant["verdict"] != "pass" else "all layers passed",
+            escape(_why(variant)),
         )
     return made
 

@@ -1,7 +1,7 @@
 """What is done, step by step, when an int8 variant loses more accuracy than allowed.
 
-Every step is chosen on training images that neither calibrate nor judge; only what looks better there is judged on
-the validation split, and each such look is counted, so that the verdict's error budget can be shared among them.
+Every step is chosen on training images that neither calibrate nor judge; only what may hold by these is judged on the
+validation split, and each such look is counted, so that the verdict's error budget can be shared among them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,8 +14,8 @@ from edgetl.export.quantisation.sensitivity import rank_layers
 from edgetl.export.workshop import Workshop
 from edgetl.manifest import Attempt, Manifest, Quantisation, VariantRecord
 
-GAIN_DB = 0.2
-"""A step that does not raise the SQNR by this much is not worth a look at the validation split."""
+GAIN_DB = 0.5
+"""A step that does not raise the SQNR by this much is not carried on."""
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,8 +44,8 @@ def escalate(workshop: Workshop, first: Made, max_drop: float) -> Made:
         [_attempt("plain", plain, first, workshop.size_bytes(name))],
         [(first, workshop.set_aside(name, 0))],
     )
-    for step, quantisation, promising in _ladder(workshop, name, plain, max_drop):
-        if not promising:
+    for step, quantisation, plausible in _ladder(workshop, name, plain, max_drop):
+        if not plausible:
             attempts.append(_not_tried(workshop, name, step, quantisation))
             continue
         made = _make(workshop, first.draft, name, quantisation)
@@ -59,7 +59,7 @@ def escalate(workshop: Workshop, first: Made, max_drop: float) -> Made:
 
 
 Step = tuple[str, Quantisation, bool]
-"""What is done, how the variant is then quantised, and whether that looks better on the selection."""
+"""What is done, how the variant is then quantised, and whether the selection says that it may hold."""
 
 
 def _ladder(workshop: Workshop, name: str, plain: Quantisation, max_drop: float) -> Iterator[Step]:
@@ -70,35 +70,34 @@ def _ladder(workshop: Workshop, name: str, plain: Quantisation, max_drop: float)
         ("other ranges", [structs.replace(plain, ranges="percentile"), structs.replace(plain, ranges="mse")]),
     ):
         candidate = max(candidates, key=lambda each: _sqnr_db(workshop, name, each))
-        promising = _sqnr_db(workshop, name, candidate) > _sqnr_db(workshop, name, best) + GAIN_DB
-        best = candidate if promising else best
-        yield step, candidate, promising
+        gains = _gains(workshop, name, candidate, best)
+        yield step, candidate, gains and _plausible(workshop, name, candidate, max_drop)
+        best = candidate if gains else best
     yield from _kept_in_float(workshop, name, best, max_drop)
     trained = structs.replace(best, trained=True)
-    promising = _sqnr_db(workshop, name, trained) > _sqnr_db(workshop, name, best) + GAIN_DB
-    yield "training under quantisation", trained, promising
-    if promising:
+    gains = _gains(workshop, name, trained, best)
+    yield "training under quantisation", trained, gains and _plausible(workshop, name, trained, max_drop)
+    if gains:
         yield from _kept_in_float(workshop, name, trained, max_drop)
 
 
 def _kept_in_float(workshop: Workshop, name: str, best: Quantisation, max_drop: float) -> Iterator[Step]:
     """The fewest of the most harmful layers that heal the selection, then twice as many, up to half of all."""
-    ranked = [layer for layer, _ in rank_layers(workshop.calibration(best), workshop.selection, workshop.track)]  # type: ignore[arg-type]
+    assert workshop.selection is not None
+    ranked = [layer for layer, _ in rank_layers(workshop.calibration(best), workshop.selection, workshop.track)]
     most = len(ranked) // 2
     count = _fewest(workshop, name, best, ranked[:most], max_drop)
     while count <= most:
         kept = structs.replace(best, kept=tuple(ranked[:count]))
-        yield f"{count} layers kept in floating point", kept, True
+        yield f"{count} layers kept in floating point", kept, _plausible(workshop, name, kept, max_drop)
         count *= 2
 
 
 def _fewest(workshop: Workshop, name: str, best: Quantisation, ranked: Sequence[str], max_drop: float) -> int:
-    """By doubling, then bisection; beyond the last of `ranked` when even all do not heal the selection."""
+    """By doubling, then bisection; all of `ranked` when even they do not heal the selection."""
 
     def heals(count: int) -> bool:
-        measured = workshop.measure(name, structs.replace(best, kept=tuple(ranked[:count])))
-        least = workshop.profile.numerics.int8.min_sqnr_db or 0.0
-        return measured.drop_points <= max_drop and measured.distance.sqnr_db >= least
+        return _plausible(workshop, name, structs.replace(best, kept=tuple(ranked[:count])), max_drop)
 
     high = 1
     while high < len(ranked) and not heals(high):
@@ -110,14 +109,23 @@ def _fewest(workshop: Workshop, name: str, best: Quantisation, ranked: Sequence[
     return high
 
 
+def _gains(workshop: Workshop, name: str, candidate: Quantisation, best: Quantisation) -> bool:
+    return _sqnr_db(workshop, name, candidate) > _sqnr_db(workshop, name, best) + GAIN_DB
+
+
+def _plausible(workshop: Workshop, name: str, quantisation: Quantisation, max_drop: float) -> bool:
+    least = workshop.profile.numerics.int8.min_sqnr_db or 0.0
+    return workshop.measure(name, quantisation).plausible(max_drop, least)
+
+
 def _sqnr_db(workshop: Workshop, name: str, quantisation: Quantisation) -> float:
     return workshop.measure(name, quantisation).distance.sqnr_db
 
 
 def _make(workshop: Workshop, draft: Manifest, name: str, quantisation: Quantisation) -> Made:
     record = workshop.convert(name, quantisation)
-    judged, (report,) = workshop.judge(structs.replace(draft, variants=(record,)))
-    return Made(draft=judged, record=judged.variants[0], report=report)
+    judged, report = workshop.judge(structs.replace(draft, variants=(record,)))
+    return Made(draft=judged, record=judged.variants[0], report=report.variants[0])
 
 
 def _attempt(step: str, quantisation: Quantisation, made: Made, size_bytes: int) -> Attempt:
@@ -137,6 +145,6 @@ def _not_tried(workshop: Workshop, name: str, step: str, quantisation: Quantisat
         quantisation=quantisation,
         drop_points=None,
         sqnr_db=_sqnr_db(workshop, name, quantisation),
-        verdict="no better on the selection",
+        verdict="not on the selection",
         size_bytes=workshop.size_bytes(name),
     )

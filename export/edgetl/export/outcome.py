@@ -36,7 +36,7 @@ def _way(variant: VariantRecord) -> str:
     plain = variant.attempts[0].drop_points
     used = next(a for a in reversed(variant.attempts) if a.quantisation == variant.quantisation)
     lost = f"plain int8 lost {plain:.2f} points" if plain is not None else "plain int8 failed"
-    return f"{lost}; made with: {used.step}"
+    return f"{lost}, made with: {used.step}"
 
 
 def listed(bundle: Bundle, profile: Profile) -> tuple[ExportedVariant, ...]:

@@ -6,12 +6,15 @@ import msgspec
 import numpy as np
 
 from edgetl.devices.numerics import Distance, compare
+from edgetl.devices.statistics import p_above
 from edgetl.export.golden import stratified
 from edgetl.run import SampleRecord
 from edgetl.types import Array, Pixels
 
 MAX_CALIBRATION = 512
 MAX_SELECTION = 128
+STRANGE = 0.2
+"""Among 64 images one lost answer is nothing strange for a drop of one point (0.47), two are (0.14)."""
 
 
 class TrainingImages(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,15 +49,22 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     def measure(self, predict: Callable[[Pixels], Array]) -> "Measured":
         """What `predict`, from pixels to logits, does to these images."""
         logits = np.concatenate([predict(self.pixels[i : i + 8]) for i in range(0, len(self.pixels), 8)])
-        right = float(np.mean(self.logits.argmax(1) == self.truths))
-        left = float(np.mean(logits.argmax(1) == self.truths))
+        before, after = self.logits.argmax(1) == self.truths, logits.argmax(1) == self.truths
         return Measured(
-            distance=compare(logits, self.logits, self.temperature), drop_points=round(100 * (right - left), 4)
+            distance=compare(logits, self.logits, self.temperature),
+            lost=int(np.sum(before & ~after)),
+            gained=int(np.sum(after & ~before)),
         )
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """The distance of the logits from torch's, and the drop of top-1 in percentage points."""
+    """The distance of the logits from torch's; `lost` right answers became wrong, `gained` wrong ones right."""
 
     distance: Distance
-    drop_points: float
+    lost: int
+    gained: int
+
+    def plausible(self, max_drop: float, least_db: float) -> bool:
+        """Whether a drop of at most `max_drop` points is no strange thing to suspect, and the SQNR is enough."""
+        chance = p_above(self.lost, self.gained, self.distance.samples, max_drop / 100)
+        return chance > STRANGE and self.distance.sqnr_db >= least_db

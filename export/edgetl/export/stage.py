@@ -127,12 +127,21 @@ def _recipe(workshop: Workshop, config: ExportConfig) -> tuple[Quantisation, tup
 
 def _hold(workshop: Workshop, draft: Manifest, profile: Profile, config: ExportConfig) -> tuple[Manifest, Report]:
     """Judges all variants, and makes those int8 variants again that lose too much."""
-    draft, reports = workshop.judge(draft)
-    variants, max_drop = list(draft.variants), profile.accuracy.max_drop_points
-    for place, (record, report) in enumerate(zip(draft.variants, reports, strict=True)):
-        first = Made(draft=draft, record=record, report=report)
-        again = config.escalate and record.precision == "int8" and report.verdict != "skipped"
-        if again and workshop.selection is not None and not first.holds(max_drop):
-            variants[place] = escalate(workshop, first, max_drop).record
-    draft = structs.replace(draft, variants=tuple(variants), files=file_records(workshop.folder))
+    draft, report = workshop.judge(draft)
+    if not config.escalate or workshop.selection is None:
+        return draft, report
+    max_drop = profile.accuracy.max_drop_points
+    made = [
+        Made(draft=draft, record=record, report=each)
+        for record, each in zip(draft.variants, report.variants, strict=True)
+    ]
+    lossy = [each.record.precision == "int8" and each.report.verdict != "skipped" for each in made]
+    if all(each.holds(max_drop) for each, judged in zip(made, lossy, strict=True) if judged):
+        return draft, report
+    held = [
+        escalate(workshop, each, max_drop) if judged and not each.holds(max_drop) else each
+        for each, judged in zip(made, lossy, strict=True)
+    ]
+    variants = tuple(each.record for each in held)
+    draft = structs.replace(draft, variants=variants, files=file_records(workshop.folder))
     return draft, workshop.check(draft)

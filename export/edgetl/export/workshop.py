@@ -99,12 +99,12 @@ class Workshop:
             self._measured[name, quantisation] = measured
         return self._measured[name, quantisation]
 
-    def judge(self, draft: Manifest) -> tuple[Manifest, tuple[VariantReport, ...]]:
-        """`draft` with its variants' answers recorded, and a report for each."""
+    def judge(self, draft: Manifest) -> tuple[Manifest, Report]:
+        """`draft` with its variants' answers recorded, and what `check` says of them."""
         draft, self.reference = record_answers(
             self.folder, draft, self.source, self.profile, self.track, self.reference
         )
-        return draft, self.check(draft).variants
+        return draft, self.check(draft)
 
     def check(self, draft: Manifest) -> Report:
         """Judges the variants as recorded.
