@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from edgetl import console, show
+from edgetl.cli_tune import tune_bundle
 from edgetl.console import Json, reports_errors, say, track
 from edgetl.files import configured
 from edgetl.options import GATE_FAILED, Overwrite, names
@@ -42,6 +43,9 @@ def export(
         Optional[Literal["triton"]],  # noqa: UP045
         typer.Option(help="triton: a Triton model repository beside the bundle, OUT-triton."),
     ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Then measure here what is fastest, as `edgetl tune` does.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Draws the calibration and golden images.")] = 0,
     data: Annotated[Optional[Path], typer.Option(help="The data folder, if it moved since the run.")] = None,  # noqa: UP045
     overwrite: Overwrite = False,
@@ -63,13 +67,15 @@ def export(
     )  # fmt: skip
     result, _ = export(run, out, config, overwrite=overwrite, track=track)
     repository = _write_triton(out, overwrite=overwrite) if also else None
-    if as_json:
+    if as_json and not tune:
         console.print_json(result)
-    else:
+    elif not as_json:
         console.stdout().print(show.export_table(msgspec.to_builtins(result)))
         typer.echo(f"{result.bundle} written in {result.seconds:.1f} s; report: {out / 'report.html'}")
     if repository:
         say(f"Triton model repository: {repository}")
+    if tune:
+        tune_bundle(out, device, max_drop=max_drop, as_json=as_json, also=result)
     failed = [variant.id for variant in result.variants if not variant.held]
     if failed and named:
         say(f"not within the bound: {', '.join(failed)}")

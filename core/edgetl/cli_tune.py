@@ -1,6 +1,7 @@
 """The command that chooses by measuring: tune."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import msgspec
@@ -33,6 +34,20 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Measure which variant and options are fastest here, and keep the choice as the device's plan: exit 0, 3, 7, 8."""
+    tune_bundle(bundle, device, minutes=minutes, max_drop=max_drop, strict=strict, as_json=as_json)
+
+
+def tune_bundle(
+    bundle: Path,
+    device: str | None,
+    *,
+    minutes: float = 5.0,
+    max_drop: float | None = None,
+    strict: bool = False,
+    as_json: bool,
+    also: object = None,
+) -> None:
+    """Tunes and prints; `also` is a result whose keys are printed as well, with the tuning under `tune`."""
     from edgetl.bundle import open_bundle
     from edgetl.devices.tuning.tune import TuneConfig, tune
 
@@ -42,7 +57,7 @@ def tune(
         chosen = msgspec.structs.replace(chosen, accuracy=accuracy)
     report = tune(opened, chosen, TuneConfig(minutes=minutes, strict=strict), track=track)
     if as_json:
-        console.print_json(report)
+        console.print_json({**msgspec.to_builtins(also), "tune": report} if also is not None else report)
     else:
         console.stdout().print(tune_table(msgspec.to_builtins(report)))
     if report.plan is None:

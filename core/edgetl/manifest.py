@@ -37,13 +37,15 @@ class Quantisation(msgspec.Struct, frozen=True, kw_only=True):
     """How the scales of an int8 variant came about.
 
     `samples`: calibration images. `ranges`: how an activation's range follows from what was seen. `bias_correction`:
-    biases make up for the mean error of each layer. `trained`: the weights were fine-tuned under quantisation first.
+    biases make up for the mean error of each layer. `equalised`: factors were moved between neighbouring layers so that
+    channels are alike. `trained`: the weights were fine-tuned under quantisation first.
     `kept`: layers that stay in floating point, by the name of their node in the graph.
     """
 
     samples: Annotated[int, msgspec.Meta(ge=1)]
     ranges: Literal["min-max", "percentile", "mse"] = "min-max"
     bias_correction: bool = False
+    equalised: bool = False
     trained: bool = False
     kept: tuple[str, ...] = ()
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Cli
-from tests.export.ruin import ruin
+from tests.export.ruin import ruin, ruin_beyond_equalising
 
 from edgetl.bundle import open_bundle
 
 
 @pytest.fixture
 def ruined(own_run: Path) -> Path:
-    ruin(own_run)
+    ruin_beyond_equalising(own_run)
     return own_run
 
 
@@ -34,6 +34,14 @@ def test_a_ruined_variant_is_recovered_and_the_bundle_tells_how(
     assert "kept in floating point" in (tmp_path / "b" / "report.html").read_text()
 
 
+def test_a_channel_that_drowns_the_others_is_equalised_at_no_cost(own_run: Path, tmp_path: Path, cli: Cli) -> None:
+    ruin(own_run)
+    result = cli("export", own_run, "-o", tmp_path / "b", "--variants", "onnxruntime-int8", "--json")
+    assert result.exit_code == 0, result.stderr
+    used = open_bundle(tmp_path / "b").manifest.variants[0].quantisation
+    assert used is not None and used.equalised and not used.kept
+
+
 def test_what_was_tried_shares_the_error_budget(ruined: Path, tmp_path: Path, cli: Cli) -> None:
     cli("export", ruined, "-o", tmp_path / "b", "--variants", "onnxruntime-int8")
     looked = [a for a in open_bundle(tmp_path / "b").manifest.variants[0].attempts if a.drop_points is not None]
@@ -47,8 +55,8 @@ def test_a_variant_that_cannot_hold_a_bound_is_kept_as_good_as_it_got_and_export
     ruined: Path, tmp_path: Path, cli: Cli
 ) -> None:
     """No int8 answers 90 images all alike, and a millionth of a point allows no other answer."""
-    ruin(ruined, "stages.0")
-    ruin(ruined, "stages.2")
+    ruin(ruined, "stages.0.body.1", ("stages.0.body.3",))
+    ruin(ruined, "stages.2.body.1", ("stages.2.body.3",))
     options = ("--max-drop", "0.000001", "--calibration-samples", "4", "--per-tensor")
     result = cli("export", ruined, "-o", tmp_path / "b", "--variants", "onnxruntime-int8", *options, "--json")
     record = open_bundle(tmp_path / "b").manifest.variants[0]

@@ -5,6 +5,7 @@ validation split, and each such look is counted, so that the verdict's error bud
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import structs
@@ -16,6 +17,14 @@ from edgetl.manifest import Attempt, Manifest, Quantisation, VariantRecord
 
 GAIN_DB = 0.5
 """A step that does not raise the SQNR by this much is not carried on."""
+
+
+LADDER: tuple[tuple[str, tuple[dict[str, Any], ...]], ...] = (
+    ("accurate bias correction", ({"bias_correction": True},)),
+    ("channels equalised", ({"equalised": True},)),
+    ("other ranges", ({"ranges": "percentile"}, {"ranges": "mse"})),
+)
+"""What costs no speed on the device, each with the ways to do it."""
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,10 +74,8 @@ Step = tuple[str, Quantisation, bool]
 def _ladder(workshop: Workshop, name: str, plain: Quantisation, max_drop: float) -> Iterator[Step]:
     """From the cheapest to the dearest; each step keeps what helped before it."""
     best = plain
-    for step, candidates in (
-        ("accurate bias correction", [structs.replace(plain, bias_correction=True)]),
-        ("other ranges", [structs.replace(plain, ranges="percentile"), structs.replace(plain, ranges="mse")]),
-    ):
+    for step, ways in LADDER:
+        candidates = [structs.replace(best, **way) for way in ways]
         candidate = max(candidates, key=lambda each: _sqnr_db(workshop, name, each))
         gains = _gains(workshop, name, candidate, best)
         yield step, candidate, gains and _plausible(workshop, name, candidate, max_drop)

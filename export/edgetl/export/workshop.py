@@ -44,7 +44,7 @@ class Workshop:
         self.per_tensor, self.track = per_tensor, track
         self.calibration_images = calibration
         self._work, self._retrain = work, retrain
-        self._statistics = {False: Statistics(work / "source.onnx", calibration, track)}
+        self._statistics = {(False, False): Statistics(work / "source.onnx", calibration, track)}
         self._measured: dict[tuple[str, Quantisation], Measured] = {}
         self._converted: dict[str, VariantRecord] = {}
         self.reference: Array | None = None
@@ -55,12 +55,25 @@ class Workshop:
             statistics.close()
 
     def calibration(self, quantisation: Quantisation) -> Calibration:
-        """The graph's statistics with that recipe; trains first where the recipe says so."""
-        trained = quantisation.trained
-        if trained not in self._statistics:
-            self._retrain(self._work / "trained.onnx")
-            self._statistics[trained] = Statistics(self._work / "trained.onnx", self.calibration_images, self.track)
-        return Calibration(statistics=self._statistics[trained], quantisation=quantisation, per_tensor=self.per_tensor)
+        """The statistics of the graph the recipe starts from, which is trained or equalised first where it says so."""
+        return Calibration(
+            statistics=self._started_from(quantisation.trained, quantisation.equalised),
+            quantisation=quantisation,
+            per_tensor=self.per_tensor,
+        )
+
+    def _started_from(self, trained: bool, equalised: bool) -> Statistics:
+        if (trained, equalised) not in self._statistics:
+            name = ("trained" if trained else "") + ("equalised" if equalised else "")
+            graph = self._work / f"{name}.onnx"
+            if equalised:
+                from edgetl.export.quantisation.equalisation import equalise  # needs ONNX Runtime
+
+                equalise(self._started_from(trained, False).source, graph, self.calibration_images)
+            else:
+                self._retrain(graph)
+            self._statistics[trained, equalised] = Statistics(graph, self.calibration_images, self.track)
+        return self._statistics[trained, equalised]
 
     def convert(self, name: str, quantisation: Quantisation) -> VariantRecord:
         """Writes the variant's files into the bundle's folder, in place of earlier ones."""

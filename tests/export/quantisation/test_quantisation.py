@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from tests.export.ruin import FACTOR, ruin
 
 from edgetl.export.graph import finish
 from edgetl.export.quantisation.bias import correct_biases
 from edgetl.export.quantisation.curve import calibration_curve, fewest_enough
+from edgetl.export.quantisation.equalisation import equalise
 from edgetl.export.quantisation.layers import layers
 from edgetl.export.quantisation.observing import predictor
 from edgetl.export.quantisation.qdq import quantise
@@ -127,8 +129,6 @@ def test_bias_correction_takes_the_mean_error_away(statistics: Statistics, selec
 
 def test_the_ranking_finds_the_layer_that_was_spoiled(source: Source, selection: Selection, tmp_path: Path) -> None:
     """One channel of the stem's weights is made so large that its scale leaves the other inputs nothing."""
-    from tests.export.ruin import FACTOR
-
     path = tmp_path / "spoiled.onnx"
     export_onnx(deploy(source.model, source.task), 32, 32, path)
     finish(path)
@@ -142,6 +142,23 @@ def test_the_ranking_finds_the_layer_that_was_spoiled(source: Source, selection:
     with closing(Statistics(path, selection.pixels)) as statistics:
         ranked = rank_layers(Calibration(statistics=statistics, quantisation=Quantisation(samples=20)), selection)
     assert len(ranked) == len(layers(model)) and ranked == sorted(ranked, key=lambda pair: pair[1])
+
+
+def test_equalising_keeps_the_function_and_heals_a_drowned_channel(
+    own_run: Path, selection: Selection, tmp_path: Path
+) -> None:
+    ruin(own_run)
+    spoiled = open_source(own_run, None)
+    export_onnx(deploy(spoiled.model, spoiled.task), 32, 32, tmp_path / "spoiled.onnx")
+    finish(tmp_path / "spoiled.onnx")
+    assert equalise(tmp_path / "spoiled.onnx", tmp_path / "equal.onnx", selection.pixels) == 3
+    onnx.checker.check_model(onnx.load(tmp_path / "equal.onnx"), full_check=True)
+    assert sqnr_db(onnx.load(tmp_path / "equal.onnx"), selection) > 90
+    found = []
+    for name in ("spoiled", "equal"):
+        with closing(Statistics(tmp_path / f"{name}.onnx", selection.pixels)) as statistics:
+            found.append(sqnr_db(quantise(calibration(statistics, Quantisation(samples=20))), selection))
+    assert found[0] < 12 and found[1] > 25, found
 
 
 def test_the_curve_stops_when_more_images_bring_nothing(statistics: Statistics, selection: Selection) -> None:
