@@ -143,7 +143,7 @@ def bench(
         console.print_json(result)
     else:
         console.stdout().print(show.bench_table(msgspec.to_builtins(result)))
-    _remember(opened, "bench", result)
+    keep_measurement(opened, "bench", result)
 
 
 def _new_data(bundle: Any, data: Path | None, unlabelled: Path | None, *, sequential: bool) -> Any:
@@ -168,7 +168,7 @@ def _end(bundle: Any, command: Literal["check", "gate"], report: Any, *, strict:
         raise DependencyError(
             "nothing was judged", hint="; ".join(sorted({r.text for v in report.variants for r in v.reasons}))
         )
-    _remember(bundle, command, report)
+    keep_measurement(bundle, command, report)
     if report.verdict == "undecided":
         say("warning: undecided; the reasons above say what would decide")
     code = {"fail": GATE_FAILED, "undecided": UNDECIDED if strict else 0}.get(report.verdict, 0)
@@ -176,7 +176,7 @@ def _end(bundle: Any, command: Literal["check", "gate"], report: Any, *, strict:
         raise typer.Exit(code)
 
 
-def _remember(bundle: Any, command: Literal["check", "gate", "bench"], result: object) -> None:
+def keep_measurement(bundle: Any, command: str, result: object) -> None:
     """Keeps the measurement beside the bundle; a read-only bundle is no reason to fail."""
     from edgetl.devices import measurements
 

@@ -48,7 +48,7 @@ def sweep(
         int | None, typer.Option(min=8, max=4096, help="Input side in pixels; default: the weights' own.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Draws splits, batches and trials.")] = None,
-    epochs: Annotated[int | None, _fixed("Passes over the data; default: 30. Never searched.")] = None,
+    epochs: Annotated[int | None, _fixed("Passes over the data; default: 20, from scratch 30. Never searched.")] = None,
     batch_size: Annotated[int | None, _fixed("Images a step.")] = None,
     learning_rate: Annotated[float | None, _fixed("Peak of the schedule.")] = None,
     weight_decay: Annotated[float | None, _fixed("Of AdamW.")] = None,

@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.text import Text
 
 from edgetl import console
-from edgetl.console import Json, disk_is_full, reports_errors, say, table, track
-from edgetl.errors import ArtefactError
+from edgetl.cli_judge import keep_measurement
+from edgetl.console import Json, reports_errors, table, track
 from edgetl.options import GATE_FAILED, UNDECIDED, BundleArgument, Device, profile
 
 Values = Mapping[str, Any]
@@ -63,7 +63,7 @@ def tune_bundle(
     if report.plan is None:
         undecided = any(variant.verdict == "undecided" for variant in report.variants)
         raise typer.Exit(UNDECIDED if undecided else GATE_FAILED)
-    _remember(opened, report)
+    keep_measurement(opened, "tune", report)
 
 
 def tune_table(report: Values) -> RenderableType:
@@ -126,17 +126,3 @@ def _conclusion(report: Values) -> str:
     front = ", ".join(each["variant"] for each in report["plan"]["front"])
     how = "fresh processes" if report["plan"]["latency_from"] == "launches" else "this process"
     return f"{where}: plan written to {report['plan_path']}; latency settled in {how}; Pareto front: {front}"
-
-
-def _remember(bundle: Any, report: object) -> None:
-    """Keeps the record beside the bundle; the plan is written already, so that this fails is no reason to."""
-    from edgetl.devices import measurements
-
-    try:
-        measurements.remember(bundle, "tune", report)
-    except ArtefactError as error:
-        say(f"warning: {error.message}")
-    except OSError as error:
-        if not disk_is_full(error):
-            raise
-        say(f"warning: the disk of `{bundle.path}` is full, the measurement is not kept")

@@ -37,8 +37,8 @@ def _attempts(judged: Judged) -> Section:
     text += ", without interval; the table of variants has the last one's."
     if len(attempts) > 1:
         text += (
-            " Every step looked at the same images, so the choice among them favours the last a little; new labelled "
-            "images given to `edgetl check` judge it afresh."
+            " Steps with a drop were judged on the same images and share the 5 % of a wrong pass; the others did not hold "
+            "on the training images kept to choose by. New labelled images given to `edgetl check` judge it afresh."
         )
     return Section(
         title=f"{what}: {judged.id}",
@@ -73,6 +73,8 @@ def changes(previous: Quantisation | None, made: Quantisation) -> list[str]:
         found.append(f"ranges: {previous.ranges} → {made.ranges}")
     if made.bias_correction != previous.bias_correction:
         found.append(f"bias correction {'on' if made.bias_correction else 'off'}")
+    if made.equalised != previous.equalised:
+        found.append(f"channels {'equalised' if made.equalised else 'as they were'}")
     if made.trained != previous.trained:
         found.append("fine-tuned under quantisation" if made.trained else "weights as they were before fine-tuning")
     found += _kept([name for name in made.kept if name not in previous.kept], "kept in floating point")

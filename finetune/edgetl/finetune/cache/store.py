@@ -7,7 +7,7 @@ import os
 import shutil
 import weakref
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +129,14 @@ def _write_at(path: Path, offset: int, content: bytes) -> None:
             left = left[stream.write(left) :]
 
 
-def trim(root: Path, limit_bytes: int, keep: Sequence[str] = ()) -> None:
+def trim(root: Path, limit_bytes: int) -> None:
     """Removes the stores below `root` that were not used for longest, until the rest fits; never one in use."""
     stores = sorted((path for path in root.iterdir() if path.is_dir()), key=_last_used)
     total = sum(_size(path) for path in stores)
     for path in stores:
         if total <= limit_bytes:
             return
-        if path.name not in keep and _idle(path):
+        if _idle(path):
             total -= _size(path)
             shutil.rmtree(path, ignore_errors=True)
 

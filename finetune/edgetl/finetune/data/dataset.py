@@ -115,11 +115,6 @@ def _scan(source: Path | str, table: TableWriter, track: Track) -> tuple[Path, t
     return root, tuple(found), [name for name in order if name in found]
 
 
-def source_folder(source: Path | str) -> Path | None:
-    """The user's folder that holds nothing but the data; None for a manifest, which may lie anywhere, and the hub."""
-    return None if is_manifest(source) or not Path(source).is_dir() else Path(source)
-
-
 def fill_digests(samples: Samples, root: Path, track: Track = silent) -> None:
     """Writes the SHA-256 of every file into the samples' rows. Raises DataError for a file that cannot be read."""
     folder, paths = str(root), samples.paths()
