@@ -37,8 +37,9 @@ def _attempts(judged: Judged) -> Section:
     text += ", without interval; the table of variants has the last one's."
     if len(attempts) > 1:
         text += (
-            " Steps with a drop were judged on the same images and share the 5 % of a wrong pass; the others did not hold "
-            "on the training images kept to choose by. New labelled images given to `edgetl check` judge it afresh."
+            " Steps with a drop were judged on the same images and share the 5 % of a wrong pass; the others did "
+            "not hold on the training images kept to choose by. New labelled images given to `edgetl check` judge it "
+            "afresh."
         )
     return Section(
         title=f"{what}: {judged.id}",
