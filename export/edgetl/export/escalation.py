@@ -36,13 +36,20 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def drop_points(self) -> float | None:
-        """The drop of top-1 on the validation split; None without labels."""
-        result = self.record.task_result
-        return round(100 * (result.reference - result.value), 4) if result else None
+        """As `lost_points`."""
+        return lost_points(self.record, self.report)
 
     def holds(self, max_drop: float) -> bool:
         """Whether nothing speaks against it: no verdict of fail, and a drop that is seen within the bound."""
         return self.report.verdict != "fail" and (self.drop_points is None or self.drop_points <= max_drop)
+
+
+def lost_points(record: VariantRecord, report: VariantReport) -> float | None:
+    """The drop of the metric on the validation split, in points; of top-1 where no answers travel; else None."""
+    if report.drop_points is not None:
+        return round(report.drop_points.value, 4)
+    result = record.task_result
+    return round(100 * (result.reference - result.value), 4) if result else None
 
 
 def escalate(workshop: Workshop, first: Made, max_drop: float) -> Made:

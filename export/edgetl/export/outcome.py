@@ -7,6 +7,7 @@ from edgetl.devices.check import skip_reason
 from edgetl.devices.profile import Profile
 from edgetl.devices.verdict import Report, VariantReport
 from edgetl.export.config import ExportedVariant
+from edgetl.export.escalation import lost_points
 from edgetl.manifest import Manifest, VariantRecord
 
 
@@ -39,8 +40,9 @@ def _way(variant: VariantRecord) -> str:
     return f"{lost}, made with: {used.step}"
 
 
-def listed(bundle: Bundle, profile: Profile) -> tuple[ExportedVariant, ...]:
+def listed(bundle: Bundle, report: Report, profile: Profile) -> tuple[ExportedVariant, ...]:
     """What `export` prints of each variant."""
+    reports = {variant.id: variant for variant in report.variants}
     return tuple(
         ExportedVariant(
             id=variant.id,
@@ -50,14 +52,12 @@ def listed(bundle: Bundle, profile: Profile) -> tuple[ExportedVariant, ...]:
             status=variant.status,
             verdict=variant.verdict,
             reason=variant.reason,
-            held=_held(variant, profile.accuracy.max_drop_points),
+            held=_held(variant, reports[variant.id], profile.accuracy.max_drop_points),
             steps=len(variant.attempts),
         )
         for variant in bundle.manifest.variants
     )
 
 
-def _held(variant: VariantRecord, max_drop: float) -> bool:
-    result = variant.task_result
-    lost = 100 * (result.reference - result.value) if result else 0.0
-    return variant.status != "failed" and round(lost, 4) <= max_drop
+def _held(variant: VariantRecord, report: VariantReport, max_drop: float) -> bool:
+    return variant.status != "failed" and (lost_points(variant, report) or 0.0) <= max_drop

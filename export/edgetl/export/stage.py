@@ -65,7 +65,9 @@ def export(
         write_report(staging / "report.html", Bundle(staging, manifest), report)
         write_manifest(staging, manifest)
     seconds = round(time.perf_counter() - began, 3)
-    return ExportResult(bundle=str(out), seconds=seconds, variants=listed(Bundle(out, manifest), profile)), report
+    return ExportResult(
+        bundle=str(out), seconds=seconds, variants=listed(Bundle(out, manifest), report, profile)
+    ), report
 
 
 def _open_workshop(
