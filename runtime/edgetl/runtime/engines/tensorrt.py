@@ -3,6 +3,7 @@
 TensorRT 10.12 and later, and 11. Precision is typed in the graph; TF32 is cleared.
 """
 
+import threading
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -42,7 +43,7 @@ def open_engine(path: Path, options: Options) -> "TensorRtEngine":
 
 
 class TensorRtEngine:
-    """One engine with one execution context and its own GPU memory; `run` is not for concurrent calls."""
+    """One engine with one execution context and its own GPU memory; concurrent `run` calls wait for each other."""
 
     def __init__(self, path: Path, options: TensorRtOptions) -> None:
         self._recipe = read_recipe(path.with_name(FILE))
@@ -62,6 +63,7 @@ class TensorRtEngine:
         self._stream = Stream()
         self._buffers = {spec.name: self._buffer(spec) for spec in (*self.inputs, *self.outputs)}
         self._facts: EngineFacts | None = None
+        self._turn = threading.Lock()
 
     @property
     def facts(self) -> EngineFacts:
@@ -84,8 +86,9 @@ class TensorRtEngine:
         """A batch beyond the profile's largest goes through in pieces."""
         batch = self._recipe.batch
         slices = pieces(checked(feeds, self.inputs), batch.min, batch.max)
-        select(self._gpu.index)
-        return in_pieces(feeds, slices, self._run)
+        with self._turn:
+            select(self._gpu.index)
+            return in_pieces(feeds, slices, self._run)
 
     def _run(self, feeds: Feeds) -> Outputs:
         values = {spec.name: np.ascontiguousarray(feeds[spec.name]) for spec in self.inputs}
