@@ -1,14 +1,24 @@
-"""A device's own installation: one engine, no torch, an old Python too."""
+"""A device's own installation: the wheel with one engine, no torch, every Python that is supported."""
 
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SECONDS = 120
+
+pytestmark = pytest.mark.slow
 
 
 def interpreter(version: str) -> str:
@@ -21,39 +31,88 @@ def interpreter(version: str) -> str:
     pytest.skip(f"Python {version} is not on this machine")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("version", "extra"),
-    [
-        ("3.10", "openvino"),
-        ("3.10", "onnxruntime"),
-        ("3.11", "onnxruntime"),
-        ("3.12", "openvino"),
-        ("3.13", "openvino"),
-    ],
-)
-def test_one_engine_checks_benches_and_predicts(
-    version: str, extra: str, own_bundle: Path, dataset: Path, tmp_path: Path
-) -> None:
+def uv(*arguments: object) -> str:
+    command = ["uv", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel as it would be published."""
     if shutil.which("uv") is None:
         pytest.skip("uv is not on the path, so no clean environment can be made")
-    environment = tmp_path / "venv"
-    python = str(environment / "bin" / "python")
-    subprocess.run(["uv", "venv", "--quiet", "--python", interpreter(version), environment], check=True)
-    subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, f"{ROOT}[{extra}]"], check=True)
-    listed = subprocess.run(["uv", "pip", "list", "--python", python], capture_output=True, text=True, check=True)
-    assert "torch" not in listed.stdout
+    folder = tmp_path_factory.mktemp("dist")
+    uv("build", "--quiet", "--wheel", "--out-dir", folder)
+    (built,) = folder.glob("*.whl")
+    return built
 
-    def edgetl(*arguments: object) -> object:
-        command = [str(environment / "bin" / "edgetl"), *map(str, arguments), "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_one_engine_checks_benches_predicts_and_serves(
+    version: str, engine: str, wheel: Path, own_bundle: Path, dataset: Path, tmp_path: Path
+) -> None:
+    python = interpreter(version)
+    environment = tmp_path / "venv"
+    uv("venv", "--quiet", "--python", python, environment)
+    uv("pip", "install", "--quiet", "--python", environment, f"{wheel}[{engine},serve]")
+    listed = uv("pip", "list", "--python", environment).lower()
+    assert not any(f"{heavy} " in listed for heavy in ("torch", "onnx", "scipy", "scikit-learn", "matplotlib"))
+    command = str(environment / "bin" / "edgetl")
+
+    def edgetl(*arguments: object) -> Any:
+        line = [command, *map(str, arguments), "--json"]
+        done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=SECONDS)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    report = edgetl("check", own_bundle)
-    verdicts = {variant["id"]: variant["verdict"] for variant in report["variants"]}  # type: ignore[index]
-    assert verdicts[f"{extra}-fp32"] == "pass"
-    assert {verdict for name, verdict in verdicts.items() if not name.startswith(extra)} == {"skipped"}
-    assert len(edgetl("bench", own_bundle, "--seconds", "0.1")["variants"]) == 2  # type: ignore[index]
+    verdicts = {variant["id"]: variant["verdict"] for variant in edgetl("check", own_bundle)["variants"]}
+    assert verdicts[f"{engine}-fp32"] == "pass"
+    assert {verdict for name, verdict in verdicts.items() if not name.startswith(engine)} == {"skipped"}
+    assert len(edgetl("bench", own_bundle, "--seconds", "0.2")["variants"]) == 2
     image = next((dataset / "val" / "slate").iterdir())
-    assert edgetl("predict", own_bundle, image)[0]["top"][0]["label"] == "slate"  # type: ignore[index]
+    assert edgetl("predict", own_bundle, image)[0]["top"][0]["label"] == "slate"
+    for answer in served(command, own_bundle, image, tmp_path):
+        assert answer["top"][0]["label"] == "slate"
+
+
+def served(command: str, bundle: Path, image: Path, folder: Path) -> Iterator[dict[str, Any]]:
+    """What `edgetl serve` answers to the image, while it runs; it must end by SIGTERM without an error."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = folder / "serve.log"
+    with log.open("wb") as stream:
+        line = [command, "serve", str(bundle), "--port", str(port)]
+        process = subprocess.Popen(line, stdout=stream, stderr=stream, cwd=folder)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: process.poll() is None and ready(f"{url}/v2/health/ready"), log)
+        request = urllib.request.Request(
+            f"{url}/predict", data=image.read_bytes(), headers={"Content-Type": "image/png"}, method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            yield json.loads(response.read())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) in (0, 128 + signal.SIGTERM), log.read_text()
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+
+
+def ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def wait_for(condition: Callable[[], bool], log: Path) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    pytest.fail(f"the server is not ready after a minute:\n{log.read_text()}")

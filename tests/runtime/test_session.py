@@ -1,10 +1,19 @@
 """Embedding: load, predict, infer, close; the same pixels as in training; no other precision than declared."""
 
 import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
+import onnxruntime
+import openvino
 import pytest
 from PIL import Image
 from tests.conftest import Cli
@@ -17,17 +26,21 @@ from edgetl.finetune.cache.room import open_cache
 from edgetl.finetune.data.dataset import read_dataset
 from edgetl.manifest import Manifest
 from edgetl.run import open_run
-from edgetl.runtime import load
-from edgetl.runtime.bench import BenchOptions, bench
-from edgetl.types import silent
+from edgetl.runtime import Session, load
+from edgetl.runtime.lease import Lease
+from edgetl.runtime.session import sample_feeds
+from edgetl.types import EngineFacts, Feeds, Outputs, TensorSpec, silent
+
+ENGINES = ("onnxruntime", "openvino")
+VARIANTS = ("onnxruntime-fp32", "onnxruntime-int8", "openvino-fp32", "openvino-int8")
 
 
 def test_every_kind_of_sample_gives_the_same_answer(bundle: Path, dataset: Path) -> None:
     path = next((dataset / "val" / "moss").iterdir())
     image = Image.open(path)
-    rgb = np.asarray(image)
+    rgb, encoded = np.asarray(image), path.read_bytes()
     with load(bundle) as model:
-        answers = [model.predict(sample) for sample in (path, str(path), path.read_bytes(), image, rgb)]
+        answers = [model.predict(sample) for sample in (path, str(path), encoded, bytearray(encoded), image, rgb)]
         answers.append(model.predict(rgb[..., ::-1], color="bgr"))
         many = model.predict([path] * 20, top=1)
     assert len(set(answers)) == 1 and answers[0].label == "moss"
@@ -44,9 +57,58 @@ def test_training_evaluation_and_session_see_the_same_pixels(run: Path, bundle: 
     assert np.array_equal(trained, seen)
 
 
-def test_a_broken_image_is_a_data_error(bundle: Path) -> None:
-    with load(bundle) as model, pytest.raises(DataError):
-        model.predict(b"no image")
+def test_bad_samples_are_data_errors(bundle: Path, dataset: Path) -> None:
+    good = next((dataset / "val" / "moss").iterdir())
+    nonsense: tuple[Any, ...] = (
+        b"no image",
+        "nowhere.jpg",
+        7,
+        None,
+        np.zeros((8, 8)),
+        np.zeros((2, 8, 8, 3), np.uint8),
+        {"a": 1},
+    )
+    with load(bundle) as model:
+        for sample in nonsense:
+            with pytest.raises(DataError):
+                model.predict([good, sample])
+            with pytest.raises(DataError):
+                model.predict(sample)
+        assert model.predict(good).label == "moss"
+        with pytest.raises(ConfigError, match="top"):
+            model.predict(good, top=0)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_list_keeps_its_order_across_pieces(engine: str, bundle: Path, dataset: Path) -> None:
+    paths = [path for kind in ("slate", "amber", "moss") for path in sorted((dataset / "val" / kind).iterdir())[:11]]
+    with load(bundle, engine=engine) as model:
+        together, alone = model.predict(paths), [model.predict(path) for path in paths]
+        assert model.predict([]) == []
+    assert [each.label for each in together] == [each.label for each in alone]
+    np.testing.assert_allclose(
+        [each.probabilities for each in together], [each.probabilities for each in alone], atol=1e-5
+    )
+    first = together[0]
+    assert first.top[0].label == first.label == first.labels[0] and first.probability == first.probabilities[0]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_many_threads_get_the_answers_of_one(variant: str, bundle: Path) -> None:
+    samples = sample_feeds(open_bundle(bundle), 64)["image"]
+    with load(bundle, variant=variant) as model:
+
+        def ask(i: int) -> bytes:
+            # batches of different sizes at once: no call may see the arrays of another
+            return model.infer({"image": samples[i : i + 1 + i % 3]})["logits"].tobytes()
+
+        serial = [ask(i) for i in range(60)]
+        for _ in range(3):
+            with ThreadPoolExecutor(8) as pool:
+                assert list(pool.map(ask, range(60))) == serial
+        with ThreadPoolExecutor(8) as pool:
+            predicted = list(pool.map(model.predict, samples))
+        assert predicted == [model.predict(sample) for sample in samples]
 
 
 def test_a_closed_session_says_so(bundle: Path) -> None:
@@ -55,6 +117,88 @@ def test_a_closed_session_says_so(bundle: Path) -> None:
     model.close()
     with pytest.raises(EngineError, match="closed"):
         model.predict(np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(EngineError, match="closed"):
+        _ = model.facts
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_closing_while_others_ask_ends_in_answers_and_engine_errors(engine: str, bundle: Path) -> None:
+    feeds = sample_feeds(open_bundle(bundle), 8)
+    for pause in (0.0, 0.001, 0.01):
+        model = load(bundle, engine=engine)
+        right = model.infer(feeds)["logits"].tobytes()
+
+        def ask_until_closed(model: Session = model) -> set[bytes]:
+            seen = set()
+            while True:
+                try:
+                    seen.add(model.infer(feeds)["logits"].tobytes())
+                except EngineError as error:
+                    assert "closed" in str(error)
+                    return seen
+
+        with ThreadPoolExecutor(8) as pool:
+            waiting = [pool.submit(ask_until_closed) for _ in range(8)]
+            time.sleep(pause)
+            model.close()
+            assert set().union(*(each.result(timeout=60) for each in waiting)) <= {right}
+
+
+def test_a_call_that_runs_when_the_session_closes_keeps_its_engine() -> None:
+    """The engine is freed after the last answer, by the thread that had it, and once."""
+    said: list[str] = []
+    running, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        inputs: Sequence[TensorSpec] = ()
+        outputs: Sequence[TensorSpec] = ()
+        facts = EngineFacts(engine="slow", version="1", provider="none", precision="fp32", threads=1)
+
+        def run(self, feeds: Feeds) -> Outputs:
+            running.set()
+            assert go_on.wait(60)
+            said.append("answered")
+            return {}
+
+        def close(self) -> None:
+            said.append("freed")
+
+    lease = Lease(Slow(), "slow")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(lease.run, {})
+        assert running.wait(60)
+        lease.close()
+        assert said == []
+        go_on.set()
+        assert answer.result(60) == {}
+    lease.close()
+    assert said == ["answered", "freed"]
+
+
+OPEN_AND_CLOSE = r"""
+import re, sys
+from edgetl.runtime import Session, load
+from edgetl.runtime.session import sample_feeds
+from edgetl.bundle import open_bundle
+samples = sample_feeds(open_bundle(sys.argv[1]), 16)["image"]
+def resident_kb():
+    return int(re.search(r"VmRSS:\s+(\d+)", open("/proc/self/status").read()).group(1))
+seen = []
+for _ in range(40):
+    with load(sys.argv[1], engine=sys.argv[2]) as model:
+        model.predict(list(samples))
+    seen.append(resident_kb())
+print(min(seen[5:15]), min(seen[30:]))
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_closing_frees_what_loading_took(engine: str, bundle: Path) -> None:
+    """The lowest resident set of rounds 6 to 15 and 31 to 40: the allocator gives back when it likes."""
+    command = [sys.executable, "-c", OPEN_AND_CLOSE, str(bundle), engine]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    settled, after = map(int, done.stdout.split())
+    assert after - settled < 8192, f"{settled} kB became {after} kB"
 
 
 def test_variant_and_engine_are_chosen(bundle: Path) -> None:
@@ -117,20 +261,46 @@ def test_the_cpu_does_not_stand_in_for_a_gpu(bundle: Path) -> None:
         load(bundle, variant="onnxruntime-fp32", options={"provider": "cuda"})
 
 
-def test_feeds_that_do_not_fit_are_an_engine_error(bundle: Path) -> None:
-    for engine in ("onnxruntime", "openvino"):
-        with load(bundle, engine=engine) as model, pytest.raises(EngineError):
-            model.infer({"image": np.zeros((1, 9, 9, 3), np.uint8)})
+@pytest.mark.parametrize("engine", ENGINES)
+def test_feeds_that_do_not_fit_are_an_engine_error(engine: str, bundle: Path) -> None:
+    right = sample_feeds(open_bundle(bundle), 1)
+    image = right["image"]
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"image": np.zeros((1, 9, 9, 3), np.uint8)}, r"is uint8 \(1, 9, 9, 3\), not uint8"),
+        ({"image": image.astype(np.float32)}, "is float32"),
+        ({"imag": image}, "missing or unknown: `imag"),
+        ({}, "missing or unknown: `image`"),
+        ({**right, "more": image}, "missing or unknown: `more`"),
+    ]
+    with load(bundle, engine=engine) as model:
+        answer = model.infer(right)["logits"]
+        for feeds, said in wrong:
+            with pytest.raises(EngineError, match=said):
+                model.infer(feeds)
+        locked = image.copy()
+        locked.flags.writeable = False
+        backwards = np.ascontiguousarray(image[:, :, ::-1])[:, :, ::-1]
+        for other in (locked, backwards):
+            assert np.array_equal(model.infer({"image": other})["logits"], answer)
 
 
-def test_bench_counts_what_it_measured(bundle: Path) -> None:
-    options = BenchOptions(min_seconds=0.0, min_queries=120, warmup_queries=2)
-    with load(bundle, variant="openvino-int8") as model:
-        result = bench(model, options)
-    single, offline = result.scenarios.single_stream, result.scenarios.offline
-    assert single.samples == 120 and single.p99_ms is not None
-    assert 0 < single.p50_ms <= single.p90_ms <= single.p99_ms
-    assert offline.per_second > 0 and offline.samples % offline.batch == 0
+def test_facts_say_what_runs(bundle: Path) -> None:
+    for engine, provider, version in (
+        ("onnxruntime", "CPUExecutionProvider", onnxruntime.__version__),
+        ("openvino", "CPU", openvino.__version__.split("-")[0]),
+    ):
+        with load(bundle, engine=engine, options={"threads": 2}) as model:
+            facts = model.facts
+            assert (facts.engine, facts.version, facts.provider, facts.precision) == (engine, version, provider, "fp32")
+            assert facts.threads == 2
+
+
+def test_onnxruntime_lists_the_threads_it_started(bundle: Path) -> None:
+    for threads in (1, 3):
+        before = len(list(Path("/proc/self/task").iterdir()))
+        with load(bundle, engine="onnxruntime", options={"threads": threads}) as model:
+            assert model.facts.threads == threads
+            assert len(list(Path("/proc/self/task").iterdir())) - before == threads - 1
 
 
 def test_measurements_lie_beside_the_signed_content(own_bundle: Path, cli: Cli) -> None:

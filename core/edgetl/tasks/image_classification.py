@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from edgetl.errors import ConfigError
 from edgetl.tasks.images import ImageInput, Sample, prepare
 from edgetl.types import Array, Feeds, Outputs
 
@@ -23,6 +24,19 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         return self.top[0].label
+
+    @property
+    def probability(self) -> float:
+        """Of the best label, 0–1."""
+        return self.top[0].probability
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(each.label for each in self.top)
+
+    @property
+    def probabilities(self) -> tuple[float, ...]:
+        return tuple(each.probability for each in self.top)
 
 
 class ImageClassification(
@@ -56,7 +70,9 @@ class ImageClassification(
         return {"image": np.stack([prepare(sample, self.input, color=color) for sample in samples])}
 
     def postprocess(self, outputs: Outputs, *, top: int = 5) -> list[Classification]:
-        """The `top` labels of each row of `probabilities`, shape (batch, labels)."""
+        """The `top` labels of each row of `probabilities`, shape (batch, labels). Raises ConfigError below 1."""
+        if top < 1:
+            raise ConfigError(f"`top` cannot be `{top}`", hint="ask for one label or more")
         probabilities = outputs["probabilities"]
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
         return [

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, features
 from edgetl.errors import DataError, first_line
 from edgetl.types import Pixels
 
-Sample = str | Path | bytes | Image.Image | Pixels
+Sample = str | Path | bytes | bytearray | memoryview | Image.Image | Pixels
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 SUFFIXES = frozenset(
@@ -63,8 +63,15 @@ def prepare(sample: Sample, spec: ImageInput, *, color: Literal["rgb", "bgr"] = 
         image = _from_array(sample, color)
     elif isinstance(sample, Image.Image):
         image = _guarded(lambda: to_rgb(sample), "the image")
-    else:
+    elif isinstance(sample, bytearray | memoryview):
+        image = decode(bytes(sample))
+    elif isinstance(sample, str | Path | bytes):
         image = decode(sample)
+    else:
+        raise DataError(
+            f"a sample cannot be a `{type(sample).__name__}`",
+            hint="pass a path, encoded bytes, a PIL image or an array of pixels, or a list of them",
+        )
     return np.asarray(resize(image, spec))
 
 
@@ -88,9 +95,14 @@ def _guarded(decoding: Callable[[], Image.Image], name: str) -> Image.Image:
         return decoding()
     except FileNotFoundError as error:
         raise DataError(f"{name} does not exist", hint="check the path") from error
+    except PIL.UnidentifiedImageError as error:  # whose own text is the address of an object in memory
+        raise DataError(
+            f"{name} cannot be decoded (it is no image of a known format)",
+            hint="is it a whole JPEG, PNG, GIF, BMP, WebP, TIFF or PPM image?",
+        ) from error
     except (
         OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, ZeroDivisionError,
-        OverflowError, MemoryError, NotImplementedError, Image.DecompressionBombError,
+        OverflowError, MemoryError, NotImplementedError, Image.DecompressionBombError, Image.DecompressionBombWarning,
     ) as error:  # fmt: skip
         raise DataError(
             f"{name} cannot be decoded ({first_line(error)})",

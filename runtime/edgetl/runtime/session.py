@@ -12,6 +12,7 @@ from edgetl.bundle import Bundle, open_bundle
 from edgetl.errors import ArtefactError, ConfigError, DependencyError, EngineError
 from edgetl.manifest import VariantRecord
 from edgetl.runtime.engines import Engine, open_engine
+from edgetl.runtime.lease import Lease
 from edgetl.runtime.plan import Aim, Choice, own_plan, planned_variants, read_plan
 from edgetl.runtime.precision import precision_problem, provider_problem
 from edgetl.tasks import Classification
@@ -25,7 +26,8 @@ BATCH = 16
 class Session:
     """One opened variant, as `load` gives it. Close it, or use it in a `with` block.
 
-    Any number of threads may ask it at once. `choice` is what a plan chose, None when it was opened without one.
+    Any number of threads may ask it at once, and one may close it meanwhile: calls that run then finish, later ones
+    raise EngineError. `choice` is what a plan chose, None when it was opened without one.
     """
 
     choice: Choice | None = None
@@ -34,8 +36,9 @@ class Session:
         self.bundle = bundle
         self.variant = variant
         self.task = bundle.manifest.task
-        self._engine: Engine | None = _compile(bundle, variant, options)
-        _check_tensors(bundle, self._engine, variant)
+        engine = _compile(bundle, variant, options)
+        _check_tensors(bundle, engine, variant)
+        self._lease = Lease(engine, variant.engine)
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is also a sequence of str; it counts as one path
@@ -50,7 +53,7 @@ class Session:
     def predict(
         self, samples: Sample | Sequence[Sample], *, top: int = 5, color: Literal["rgb", "bgr"] = "rgb"
     ) -> Classification | list[Classification]:
-        """Answers for a path, encoded bytes, a PIL image or an HWC uint8 array, or for a list of them.
+        """Answers for a path, encoded bytes, a PIL image or an HWC uint8 array; a list for a list, in its order.
 
         `color` is the channel order of array samples. Raises DataError for an image that cannot be decoded.
         """
@@ -66,23 +69,16 @@ class Session:
 
     def infer(self, feeds: Feeds) -> Outputs:
         """Arrays in, arrays out: `image` uint8 (batch, height, width, 3) → `logits`, `probabilities`."""
-        return self._open().run(feeds)
+        return self._lease.run(feeds)
 
     @property
     def facts(self) -> EngineFacts:
         """What the engine says it really runs."""
-        return self._open().facts
+        return self._lease.facts
 
     def close(self) -> None:
-        """Frees the engine; closing twice is allowed."""
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
-
-    def _open(self) -> Engine:
-        if self._engine is None:
-            raise EngineError(self.variant.engine, "the session is closed")
-        return self._engine
+        """Frees the engine, once the calls that run have their answers; closing twice is allowed."""
+        self._lease.close()
 
     def __enter__(self) -> "Session":
         return self
@@ -116,10 +112,11 @@ def load(
     if choice is not None:
         chosen, options = opened.variant(variant or choice.variant), {**choice.options, **(options or {})}
     else:
-        chosen = opened.variant(variant) if variant is not None else _first_usable(opened, engine)
+        chosen = opened.variant(variant) if variant is not None else first_usable(opened, engine)
     session = Session(opened, chosen, options or {})
     session.choice = choice
-    if problem := precision_problem(chosen.precision, session.facts) or provider_problem(session.facts):
+    facts = session.facts
+    if problem := precision_problem(chosen.precision, facts) or provider_problem(facts):
         session.close()
         raise EngineError(chosen.engine, problem, hint="an engine's option or the file differs from the export")
     return session
@@ -160,7 +157,8 @@ def _planned(bundle: Bundle, device: str | None, variant: str | None, engine: st
     return plan.choice(aim) if plan else None
 
 
-def _first_usable(bundle: Bundle, engine: str | None) -> VariantRecord:
+def first_usable(bundle: Bundle, engine: str | None) -> VariantRecord:
+    """The first variant whose engine is installed and that did not fail at export. Raises as `load`."""
     if engine is not None:
         plugins.known(plugins.ENGINES, engine, "engine")
     candidates = [v for v in bundle.manifest.variants if v.status != "failed" and engine in (None, v.engine)]

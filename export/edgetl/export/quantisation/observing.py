@@ -4,10 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import onnx
-import onnxruntime as ort
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from edgetl.telemetry import no_telemetry
 from edgetl.types import Array, Pixels
+
+with no_telemetry():
+    import onnxruntime as ort
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
 
 def prepare(source: Path, target: Path) -> None:

@@ -6,15 +6,18 @@ from typing import Literal
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationMethod, QuantType
-from onnxruntime.quantization.calibrate import TensorData, TensorsData
-from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
-from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from edgetl.export.quantisation.layers import COMPUTE
 from edgetl.export.quantisation.statistics import Ranges
 from edgetl.export.targets import Calibration
+from edgetl.telemetry import no_telemetry
+
+with no_telemetry():
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorData, TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 LOWEST = "edgetl_lowest"
 CLAMPS = ("Relu", "Clip")

@@ -3,38 +3,23 @@
 import contextlib
 import io
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import onnx
-import openvino as ov
-from openvino.passes import ConstantFolding, Manager
 
 from edgetl.export.quantisation.weights_only import compress_weights
 from edgetl.export.targets import Calibration
+from edgetl.telemetry import no_telemetry
 from edgetl.types import Option, Precision
 
-
-@contextlib.contextmanager
-def _without_telemetry() -> Iterator[None]:
-    """NNCF reports its use to its makers unless this variable is set while it is imported."""
-    before = os.environ.get("NNCF_CI")
-    os.environ["NNCF_CI"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["NNCF_CI"]
-        else:
-            os.environ["NNCF_CI"] = before
-
-
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that there is no CUDA
-with _without_telemetry():
+with no_telemetry():
     import nncf
+    import openvino as ov
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+    from openvino.passes import ConstantFolding, Manager
 
 
 RANGES = {

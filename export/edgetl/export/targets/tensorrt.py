@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import ModelProto, TensorProto
 
 from edgetl.errors import ArtefactError, first_line
@@ -18,7 +17,11 @@ from edgetl.export.trt_rules import problems
 from edgetl.export.typed import MAX_HALF, to_fp16
 from edgetl.files import write_bytes, write_json
 from edgetl.runtime.tensorrt.recipe import FILE, BuildRecipe
+from edgetl.telemetry import no_telemetry
 from edgetl.types import Option, Pixels, Precision
+
+with no_telemetry():
+    import onnxruntime as ort
 
 TRIED = 8
 """So many calibration images are run through the graph, in fp32 and as it is typed."""

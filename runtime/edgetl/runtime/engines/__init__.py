@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
+import numpy as np
+
 from edgetl import plugins
 from edgetl.errors import ConfigError, EngineError, first_line
 from edgetl.files import configured
@@ -13,7 +15,7 @@ S = TypeVar("S")
 
 
 class Engine(Protocol):
-    """A compiled model. `facts` may run the model once to see what it really executes."""
+    """A compiled model. Any number of threads may call `run`, but none once `close` began; `Lease` sees to that."""
 
     inputs: Sequence[TensorSpec]
     outputs: Sequence[TensorSpec]
@@ -45,6 +47,28 @@ def typed_options(engine: str, options: Options, kind: type[S]) -> S:
         return configured(options, kind)
     except ConfigError as error:
         raise ConfigError(f"options of `{engine}`: {error.message}", hint=error.hint) from error
+
+
+def misfit(feeds: Feeds, inputs: Sequence[TensorSpec]) -> str | None:
+    """What is wrong with `feeds`, in words; None when names, types and shapes are the model's own."""
+    if names := set(feeds) ^ {spec.name for spec in inputs}:
+        return f"the inputs are `{'`, `'.join(spec.name for spec in inputs)}`; missing or unknown: `{min(names)}`"
+    for spec in inputs:
+        value = feeds[spec.name]
+        if not isinstance(value, np.ndarray):
+            return f"the input `{spec.name}` is a {type(value).__name__}, not a numpy array"
+        fits = value.ndim == len(spec.shape) and all(
+            isinstance(wanted, str) or wanted == size for wanted, size in zip(spec.shape, value.shape, strict=True)
+        )
+        if value.dtype.name != spec.dtype or not fits:
+            return f"the input `{spec.name}` is {value.dtype} {value.shape}, not {spec.dtype} {spec.shape}"
+    return None
+
+
+def refusal(engine: str, error: Exception, feeds: Feeds, inputs: Sequence[TensorSpec]) -> EngineError:
+    """An engine's exception while it ran: what is wrong with the feeds, else its own words."""
+    hint = "feed what `inputs` in the manifest says" if (problem := misfit(feeds, inputs)) else None
+    return EngineError(engine, problem or first_line(error), hint=hint)
 
 
 def compute_precision(layers: dict[str, int]) -> str:

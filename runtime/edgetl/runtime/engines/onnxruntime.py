@@ -8,12 +8,15 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
-import onnxruntime as ort
 
 from edgetl.errors import EngineError, first_line
 from edgetl.machine import detect, saturates_int8
-from edgetl.runtime.engines import compute_precision, typed_options
+from edgetl.runtime.engines import compute_precision, refusal, typed_options
+from edgetl.telemetry import no_telemetry
 from edgetl.types import EngineFacts, Feeds, Options, Outputs, TensorSpec
+
+with no_telemetry():
+    import onnxruntime as ort
 
 NAME = "onnxruntime"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -37,41 +40,37 @@ def open_engine(path: Path, options: Options) -> "OnnxRuntimeEngine":
 
 
 class OnnxRuntimeEngine:
-    """One `InferenceSession`; concurrent `run` calls are allowed."""
+    """One `InferenceSession`, in which any number of `run` calls compute at once, sharing its threads.
+
+    What it really runs is read from the profile of its own first run, on a zero sample; then profiling ends.
+    """
 
     def __init__(self, path: Path, options: OnnxRuntimeOptions) -> None:
-        self._path, self._options = path, options
-        self._session = _open_session(path, options, _session_options(options))
-        self.inputs = [_spec(value) for value in self._session.get_inputs()]
-        self.outputs = [_spec(value) for value in self._session.get_outputs()]
-        self._names = [spec.name for spec in self.outputs]
-        self._facts: EngineFacts | None = None
-
-    @property
-    def facts(self) -> EngineFacts:
-        """Compiles the model a second time with profiling on and runs one zero sample, once.
-
-        `threads` 0 means one for each core this process may use, which is what ONNX Runtime starts.
-        """
-        if self._facts is None:
-            events = _profile(self._path, self._options, self.inputs)
-            layers = _executed_layers(events)
-            self._facts = EngineFacts(
-                engine=NAME,
-                version=ort.__version__,
-                provider=_providers(events),
-                asked=PROVIDERS[self._options.provider],
-                precision=compute_precision(layers),
-                threads=self._options.threads or detect().cores,
-                layers=layers,
-            )
-        return self._facts
+        with tempfile.TemporaryDirectory(prefix="edgetl-") as folder:
+            settings = _session_options(options)
+            settings.enable_profiling = True
+            settings.profile_file_prefix = str(Path(folder) / "profile")
+            self._session = _open_session(path, options, settings)
+            self.inputs = [_spec(value) for value in self._session.get_inputs()]
+            self.outputs = [_spec(value) for value in self._session.get_outputs()]
+            self._names = [spec.name for spec in self.outputs]
+            events = _profiled_run(path, self._session, self.inputs)
+        layers = _executed_layers(events)
+        self.facts = EngineFacts(
+            engine=NAME,
+            version=ort.__version__,
+            provider=_providers(events),
+            asked=PROVIDERS[options.provider],
+            precision=compute_precision(layers),
+            threads=_threads(events),
+            layers=layers,
+        )
 
     def run(self, feeds: Feeds) -> Outputs:
         try:
             values = self._session.run(self._names, dict(feeds))
         except Exception as error:
-            raise EngineError(NAME, first_line(error), hint="do the feeds match the model's inputs?") from error
+            raise refusal(NAME, error, feeds, self.inputs) from error
         return dict(zip(self._names, values, strict=True))
 
     def close(self) -> None:
@@ -116,19 +115,24 @@ def _spec(value: Any) -> TensorSpec:
     return TensorSpec(name=value.name, dtype=kinds.get(value.type, value.type), shape=tuple(value.shape))
 
 
-def _profile(path: Path, options: OnnxRuntimeOptions, inputs: list[TensorSpec]) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory(prefix="edgetl-") as folder:
-        session_options = _session_options(options)
-        session_options.enable_profiling = True
-        session_options.profile_file_prefix = str(Path(folder) / "profile")
-        session = _open_session(path, options, session_options)
-        feeds = {
-            spec.name: np.zeros([1 if isinstance(axis, str) else axis for axis in spec.shape], spec.dtype)
-            for spec in inputs
-        }
+def _profiled_run(path: Path, session: Any, inputs: list[TensorSpec]) -> list[dict[str, Any]]:
+    """What the kernels of one run say of themselves; the session is without a profile afterwards."""
+    feeds = {
+        spec.name: np.zeros([axis if isinstance(axis, int) else 1 for axis in spec.shape], spec.dtype)
+        for spec in inputs
+    }
+    try:
         session.run(None, feeds)
-        events = json.loads(Path(session.end_profiling()).read_text())
+        events = json.loads(Path(session.end_profiling()).read_bytes())
+    except Exception as error:
+        raise EngineError(NAME, f"cannot run `{path}`: {first_line(error)}", hint="export it again") from error
     return [event["args"] for event in events if "provider" in event.get("args", {})]
+
+
+def _threads(events: list[dict[str, Any]]) -> int:
+    """The caller's thread and those of the session's pool, which every kernel of the profile lists."""
+    pools = (event.get("thread_scheduling_stats") or {} for event in events)
+    return 1 + max((len(pool.get("sub_threads", ())) for pool in pools), default=0)
 
 
 def _executed_layers(events: list[dict[str, Any]]) -> dict[str, int]:

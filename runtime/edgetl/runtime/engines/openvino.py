@@ -6,16 +6,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-import openvino as ov
 
 from edgetl.errors import EngineError, first_line
-from edgetl.runtime.engines import compute_precision, typed_options
-from edgetl.types import EngineFacts, Feeds, Options, Outputs, TensorSpec
+from edgetl.runtime.engine_cache import compiled_key, remembered
+from edgetl.runtime.engines import compute_precision, refusal, typed_options
+from edgetl.telemetry import no_telemetry
+from edgetl.types import Array, EngineFacts, Feeds, Options, Outputs, TensorSpec
+
+with no_telemetry():
+    import openvino as ov
 
 NAME = "openvino"
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "fast": ""}
 PRECISIONS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 COMPUTE = ("Convolution", "FullyConnected", "MatMul", "Deconvolution")
+TROUBLE = (RuntimeError, ValueError, TypeError)
+"""What OpenVINO raises."""
 
 
 class OpenVinoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,6 +29,7 @@ class OpenVinoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     `threads` and `streams` 0 leave the number to the engine. `batch` compiles for batches of that size, which is
     faster than leaving it open (0); the first batch of another size compiles the model once more, left open.
+    `cache` keeps the compiled model for the next start; only for the processor.
     """
 
     device: str = "CPU"
@@ -31,6 +38,7 @@ class OpenVinoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     threads: Annotated[int, msgspec.Meta(ge=0)] = 0
     streams: Annotated[int, msgspec.Meta(ge=0)] = 0
     batch: Annotated[int, msgspec.Meta(ge=0)] = 0
+    cache: bool = True
 
 
 def open_engine(path: Path, options: Options) -> "OpenVinoEngine":
@@ -38,51 +46,51 @@ def open_engine(path: Path, options: Options) -> "OpenVinoEngine":
 
 
 class OpenVinoEngine:
-    """A compiled model; `run` copies its outputs, and any number of threads may call it."""
+    """A compiled model; `run` copies its outputs, and any number of threads may call it.
+
+    So many calls compute at once as there are streams: one with the latency hint, the others wait for their turn.
+    """
 
     def __init__(self, path: Path, options: OpenVinoOptions) -> None:
         self._path, self._options = path, options
-        model = _read_model(path)
-        self.inputs = [_spec(port) for port in model.inputs]
-        self.outputs = [_spec(port) for port in model.outputs]
-        self._names = [spec.name for spec in self.outputs]
-        self._compiled = _compile(model, path, options)
+        self._compiled = _compiled(path, options)
+        self.inputs = [_spec(port) for port in self._compiled.inputs]
+        self.outputs = [_spec(port) for port in self._compiled.outputs]
         self._requests = _Requests(self._compiled)
         self._any_batch: _Requests | None = None
         self._compiling = threading.Lock()
+        self._facts: EngineFacts | None = None
 
     @property
     def facts(self) -> EngineFacts:
-        layers = _executed_layers(self._compiled)
-        return EngineFacts(
-            engine=NAME,
-            version=str(ov.__version__).split("-")[0],
-            provider=",".join(self._compiled.get_property("EXECUTION_DEVICES")),
-            asked=self._options.device,
-            precision=compute_precision(layers),
-            threads=int(self._compiled.get_property("INFERENCE_NUM_THREADS")) if self._options.device == "CPU" else 0,
-            layers=layers,
-        )
+        """What the compiled model says of itself: its runtime graph and its properties."""
+        if self._facts is None:
+            layers = _executed_layers(self._compiled)
+            on_processor = self._options.device == "CPU"
+            self._facts = EngineFacts(
+                engine=NAME,
+                version=str(ov.__version__).split("-")[0],
+                provider=",".join(self._compiled.get_property("EXECUTION_DEVICES")),
+                asked=self._options.device,
+                precision=compute_precision(layers),
+                threads=int(self._compiled.get_property("INFERENCE_NUM_THREADS")) if on_processor else 0,
+                layers=layers,
+            )
+        return self._facts
 
     def run(self, feeds: Feeds) -> Outputs:
         requests = self._requests
-        if self._options.batch and any(a.shape[:1] != (self._options.batch,) for a in feeds.values()):
-            requests = self._for_any_batch()
         try:
-            # not infer(): that computes on the caller's thread, beside the threads of the streams
-            request = requests.start(feeds)
-            request.wait()
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise EngineError(NAME, first_line(error), hint="do the feeds match the model's inputs?") from error
-        outputs = {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(self._names)}
-        requests.give_back(request)
-        return outputs
+            if self._options.batch and any(a.shape[:1] != (self._options.batch,) for a in feeds.values()):
+                requests = self._for_any_batch()
+            return requests.run(feeds)
+        except (*TROUBLE, KeyError, AttributeError) as error:
+            raise refusal(NAME, error, feeds, self.inputs) from error
 
     def _for_any_batch(self) -> "_Requests":
         with self._compiling:
             if self._any_batch is None:
-                options = msgspec.structs.replace(self._options, batch=0)
-                self._any_batch = _Requests(_compile(_read_model(self._path), self._path, options))
+                self._any_batch = _Requests(_compiled(self._path, msgspec.structs.replace(self._options, batch=0)))
             return self._any_batch
 
     def close(self) -> None:
@@ -94,50 +102,98 @@ class _Requests:
 
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
+        self._inputs = [port.get_any_name() for port in compiled.inputs]
+        self._outputs = [port.get_any_name() for port in compiled.outputs]
         self._idle: list[Any] = []
 
-    def start(self, feeds: Feeds) -> Any:
-        """A request that computes; one that is not given back, because it failed, is used no more."""
+    def run(self, feeds: Feeds) -> Outputs:
+        """A request that fails is used no more."""
+        if len(feeds) != len(self._inputs):
+            raise ValueError("another number of inputs")  # a request would take what it was fed before
         try:
             request = self._idle.pop()
         except IndexError:
             request = self._compiled.create_infer_request()
-        request.start_async(dict(feeds), share_inputs=True)
-        return request
-
-    def give_back(self, request: Any) -> None:
+        tensors = [_shared(feeds[name]) for name in self._inputs]
+        for index, tensor in enumerate(tensors):
+            request.set_input_tensor(index, tensor)
+        # not infer(): that computes on the caller's thread, beside the threads of the streams
+        request.start_async()
+        request.wait()
+        outputs = {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(self._outputs)}
         self._idle.append(request)
+        return outputs
 
 
-def _read_model(path: Path) -> Any:
+def _shared(array: Array) -> Any:
+    """The array's own memory as a tensor, a copy where OpenVINO cannot read that."""
+    return ov.Tensor(array, shared_memory=array.flags.c_contiguous and array.flags.writeable)
+
+
+def _compiled(path: Path, options: OpenVinoOptions) -> Any:
+    """`path` compiled with `options`, from the cache where it is kept. Raises EngineError."""
+    core = ov.Core()
+    if not (options.cache and options.device == "CPU" and path.suffix == ".xml"):
+        return _compile(core, path, options)
+    properties = _properties(options)
+    told = {**properties, "batch": options.batch}
+    files = (path, path.with_suffix(".bin"))
     try:
-        return ov.Core().read_model(path)
-    except (RuntimeError, ValueError, TypeError) as error:
+        key = compiled_key(NAME, str(ov.__version__), files, {name: str(value) for name, value in told.items()})
+    except OSError as error:
         raise _cannot_open(path, error) from error
+    return remembered(
+        key,
+        load=lambda content: _import(core, content, options),
+        build=lambda: _compile(core, path, options),
+        dump=_export,
+    )
 
 
-def _compile(model: Any, path: Path, options: OpenVinoOptions) -> Any:
-    """`model`, with its first axis fixed to `options.batch` where that is asked for. Raises EngineError."""
+def _compile(core: Any, path: Path, options: OpenVinoOptions) -> Any:
+    """Compiles `path`, with its first axis fixed to `options.batch` where that is asked for. Raises EngineError."""
     try:
+        model = core.read_model(path)
         if options.batch:
             shapes = {port.get_any_name(): port.get_partial_shape() for port in model.inputs}
             for shape in shapes.values():
                 shape[0] = options.batch
             model.reshape(shapes)
-        return ov.Core().compile_model(model, options.device, _properties(options))
-    except (RuntimeError, ValueError, TypeError) as error:
+        return core.compile_model(model, options.device, _properties(options))
+    except TROUBLE as error:
         raise _cannot_open(path, error) from error
 
 
+def _import(core: Any, content: bytes, options: OpenVinoOptions) -> Any:
+    try:
+        return core.import_model(content, options.device, _properties(options))
+    except TROUBLE as error:
+        raise EngineError(NAME, _reason(error)) from error
+
+
+def _export(compiled: Any) -> bytes:
+    try:
+        exported = compiled.export_model()
+    except TROUBLE as error:
+        raise EngineError(NAME, f"cannot be kept: {_reason(error)}") from error
+    return exported if isinstance(exported, bytes) else bytes(exported.getbuffer())  # bytes: before 2025.2
+
+
 def _cannot_open(path: Path, error: Exception) -> EngineError:
-    return EngineError(NAME, f"cannot open `{path}`: {first_line(error)}", hint="export it again")
+    return EngineError(NAME, f"cannot open `{path}`: {_reason(error)}", hint="export it again")
+
+
+def _reason(error: Exception) -> str:
+    """What happened; OpenVINO first says where in its sources."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line and not line.startswith("Exception from ")), first_line(error))[:300]
 
 
 def _properties(options: OpenVinoOptions) -> dict[str, Any]:
     properties: dict[str, Any] = {"PERFORMANCE_HINT": options.hint.upper()}
     if options.device == "CPU":
         # otherwise a matrix product with int8 weights rounds its activations too, which nobody asked for
-        properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
+        properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"  # as a number 2024.6 refuses it
     if HINTS[options.inference_precision]:
         properties["INFERENCE_PRECISION_HINT"] = HINTS[options.inference_precision]
     if options.threads:
@@ -148,10 +204,11 @@ def _properties(options: OpenVinoOptions) -> dict[str, Any]:
 
 
 def _spec(port: Any) -> TensorSpec:
+    """The first axis is the batch, whatever size it was compiled for."""
     kinds = {"f32": "float32", "u8": "uint8", "f16": "float16"}
     kind = port.get_element_type().get_type_name()
-    shape = tuple("batch" if axis.is_dynamic else axis.get_length() for axis in port.get_partial_shape())
-    return TensorSpec(name=port.get_any_name(), dtype=kinds.get(kind, kind), shape=shape)
+    axes = ["batch" if axis.is_dynamic else axis.get_length() for axis in port.get_partial_shape()]
+    return TensorSpec(name=port.get_any_name(), dtype=kinds.get(kind, kind), shape=("batch", *axes[1:]))
 
 
 def _executed_layers(compiled: Any) -> dict[str, int]:

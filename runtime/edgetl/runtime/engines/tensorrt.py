@@ -3,6 +3,7 @@
 TensorRT 10.12 and later, and 11. Precision is typed in the graph; TF32 is cleared.
 """
 
+import os
 import threading
 import warnings
 from pathlib import Path
@@ -13,7 +14,8 @@ import numpy as np
 import tensorrt as trt
 
 from edgetl.cache import cache_directory
-from edgetl.errors import EngineError, first_line
+from edgetl.errors import ConfigError, EngineError, first_line
+from edgetl.runtime.engine_cache import keep, not_kept
 from edgetl.runtime.engines import compute_precision, typed_options
 from edgetl.runtime.tensorrt.batches import checked, in_pieces, pieces
 from edgetl.runtime.tensorrt.build import Log, build, sizes
@@ -121,9 +123,15 @@ class TensorRtEngine:
         return buffer
 
 
-def _folder(options: TensorRtOptions) -> Path:
+def _folder(options: TensorRtOptions) -> Path | None:
+    """Where engines are kept; None, with a warning, on a device that can keep nothing of its own."""
     if not options.cache:
-        return cache_directory(CACHE)
+        try:
+            folder = cache_directory(CACHE)
+        except ConfigError as error:
+            not_kept(error.message)
+            return None
+        return folder
     folder = Path(options.cache)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -135,8 +143,10 @@ def _folder(options: TensorRtOptions) -> Path:
 
 
 def _cached_or_built(
-    path: Path, recipe: BuildRecipe, gpu: Gpu, folder: Path, runtime: trt.Runtime, log: Log
+    path: Path, recipe: BuildRecipe, gpu: Gpu, folder: Path | None, runtime: trt.Runtime, log: Log
 ) -> trt.ICudaEngine:
+    if folder is None:
+        return _loaded(build(path.read_bytes(), recipe, b"", log).plan, runtime, log)
     key = EngineKey(
         content=content_hash(path, recipe),
         gpu=gpu.name,
@@ -148,6 +158,9 @@ def _cached_or_built(
     place = engine_path(folder, key)
     if (engine := _cached(place, key, runtime)[0]) is not None:
         return engine
+    if not os.access(folder, os.W_OK):
+        not_kept(f"`{folder}` is read-only")
+        return _loaded(build(path.read_bytes(), recipe, b"", log).plan, runtime, log)
     with exclusive(folder):
         engine, problem = _cached(place, key, runtime)
         if engine is not None:  # someone else built it while this process waited
@@ -155,11 +168,17 @@ def _cached_or_built(
         if problem:
             warnings.warn(f"the cached engine `{place}` {problem}; it is built again", RuntimeWarning, stacklevel=2)
         plan = _build(path, recipe, folder, key, log)
-        engine = runtime.deserialize_cuda_engine(plan)
-        if engine is None:
-            raise log.failure("cannot load the engine it built", hint="is there GPU memory left?")
-        store(place, key, plan)
+        engine = _loaded(plan, runtime, log)
+        keep(lambda: store(place, key, plan), folder)
         return engine
+
+
+def _loaded(plan: bytes, runtime: trt.Runtime, log: Log) -> trt.ICudaEngine:
+    """The engine just built."""
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise log.failure("cannot load the engine it built", hint="is there GPU memory left?")
+    return engine
 
 
 def _cached(place: Path, key: EngineKey, runtime: trt.Runtime) -> tuple[trt.ICudaEngine | None, str]:
@@ -176,7 +195,7 @@ def _build(path: Path, recipe: BuildRecipe, folder: Path, key: EngineKey, log: L
     shared = msgspec.structs.replace(key, content="timings")
     built = build(path.read_bytes(), recipe, find(timings, shared).payload or b"", log)
     if built.timings:
-        store(timings, shared, built.timings)
+        keep(lambda: store(timings, shared, built.timings), folder)
     return built.plan
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from edgetl.files import sha256_of, write_bytes
+from edgetl.files import sha256_of
+from edgetl.runtime import entries
+from edgetl.runtime.entries import find
 from edgetl.runtime.tensorrt.recipe import BuildRecipe
 
-MAGIC = b"edgetl engine 1\n"
-MAX_HEADER_BYTES = 2**16
+__all__ = ["EngineKey", "content_hash", "engine_path", "exclusive", "find", "store", "timing_path"]
 
 
 class EngineKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,21 +29,6 @@ class EngineKey(msgspec.Struct, frozen=True, kw_only=True):
     processors: int
     driver: str
     tensorrt: str
-
-
-class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """The first line of a cached file; the payload follows it."""
-
-    key: EngineKey
-    size: int
-    sha256: str
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What the cache holds: the payload, or why there is none (`problem` is empty when nothing was ever stored)."""
-
-    payload: bytes | None
-    problem: str = ""
 
 
 def content_hash(model: Path, recipe: BuildRecipe) -> str:
@@ -60,37 +46,12 @@ def timing_path(folder: Path, key: EngineKey) -> Path:
     return folder / f"{_slug(key.gpu)}-{_machine(key)}.timing"
 
 
-def find(path: Path, key: EngineKey) -> Entry:
-    """The payload stored at `path` for exactly `key`, if it is whole."""
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        return Entry(payload=None)
-    except OSError as error:
-        return Entry(payload=None, problem=f"cannot be read: {error.strerror}")
-    line, _, payload = raw.removeprefix(MAGIC).partition(b"\n")
-    if not raw.startswith(MAGIC) or len(line) > MAX_HEADER_BYTES:
-        return Entry(payload=None, problem="is no engine of edgetl")
-    try:
-        header = msgspec.json.decode(line, type=Header)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Entry(payload=None, problem="has a damaged header")
-    if header.key != key:
-        return Entry(payload=None, problem="was built for something else")
-    if header.size != len(payload):
-        return Entry(payload=None, problem=f"is cut off: {len(payload)} of {header.size} bytes")
-    if header.sha256 != hashlib.sha256(payload).hexdigest():
-        return Entry(payload=None, problem="does not have its checksum")
-    return Entry(payload=payload)
-
-
 def store(path: Path, key: EngineKey, payload: bytes) -> None:
-    """Writes header and payload as one file, whole or not at all, then removes what this one supersedes.
+    """Keeps `payload`, then removes what it supersedes.
 
     Superseded: the same model's engines for the same kind of GPU by another driver or TensorRT.
     """
-    header = Header(key=key, size=len(payload), sha256=hashlib.sha256(payload).hexdigest())
-    write_bytes(path, MAGIC + msgspec.json.encode(header) + b"\n" + payload)
+    entries.store(path, key, payload)
     prefix = path.name.removesuffix(path.suffix).removesuffix(_machine(key))
     for other in path.parent.glob(f"{prefix}*{path.suffix}"):
         if other != path:
