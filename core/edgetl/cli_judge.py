@@ -1,4 +1,4 @@
-"""The commands that judge and measure a bundle: check, gate, selftest, bench."""
+"""The commands that judge a bundle: check, gate, selftest."""
 
 import math
 from pathlib import Path
@@ -121,29 +121,6 @@ def selftest(
         console.stdout().print(show.selftest_table(msgspec.to_builtins(result)))
     if result.verdict == "fail":
         raise typer.Exit(GATE_FAILED)
-
-
-@reports_errors
-def bench(
-    bundle: BundleArgument,
-    device: Device = None,
-    variants: Variants = None,
-    seconds: Annotated[float, typer.Option(min=0.1, max=3600.0, help="Least time for each scenario.")] = 2.0,
-    as_json: Json = False,
-) -> None:
-    """Measure single-stream latency and offline throughput of every variant."""
-    from edgetl.bundle import open_bundle
-    from edgetl.devices.measure import bench
-    from edgetl.runtime.bench import BenchOptions
-
-    opened = open_bundle(bundle)
-    options = BenchOptions(min_seconds=seconds)
-    result = bench(opened, profile(device), options, variants=names(variants), track=track)
-    if as_json:
-        console.print_json(result)
-    else:
-        console.stdout().print(show.bench_table(msgspec.to_builtins(result)))
-    keep_measurement(opened, "bench", result)
 
 
 def _new_data(bundle: Any, data: Path | None, unlabelled: Path | None, *, sequential: bool) -> Any:

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from edgetl.console import table
+from edgetl.show_bench import bench_table
 
 STYLES = {
     "pass": "green",
@@ -113,31 +114,6 @@ def selftest_table(result: Values) -> RenderableType:
     caught = sum(trial["outcome"] == "caught" for trial in planted)
     clean = ", ".join(f"{name} {verdict}" for name, verdict in result["clean"].items())
     return Group(made, Text(), Text(f"caught {caught} of {len(planted)} faults; without a fault: {clean}"))
-
-
-def bench_table(result: Values) -> RenderableType:
-    made = table("variant", "p50 ms (95 %)", "p90 ms", "p99 ms (95 %)", "queries", "images/s offline", "runs")
-    for variant in result["variants"]:
-        single, offline = variant["scenarios"]["single-stream"], variant["scenarios"]["offline"]
-        facts = variant["facts"]
-        made.add_row(
-            variant["id"],
-            _measured_bounds(single, "p50"),
-            f"{single['p90_ms']:.2f}",
-            _measured_bounds(single, "p99"),
-            str(single["samples"]),
-            f"{offline['per_second']:.0f}",
-            f"{facts['precision']}, {facts['threads']} threads",
-        )
-    note = "single-stream: one image at a time; offline: batches; the engine alone is timed, without decoding"
-    return Group(made, Text(note, style="dim"))
-
-
-def _measured_bounds(single: Values, name: str) -> str:
-    value, bounds = single[f"{name}_ms"], single["bounds_ms"].get(name)
-    if value is None or bounds is None:
-        return _number(value, "{:.2f}")
-    return f"{value:.2f} ({bounds[0]:.2f} … {_number(bounds[1], '{:.2f}')})"
 
 
 def _why(variant: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ from edgetl.runtime.plan import planned_variants
 from edgetl.runtime.precision import lacking_kernels
 from edgetl.types import Array, Track, silent
 
-LATENCY = BenchOptions(min_seconds=1.0, min_queries=200, max_seconds=10.0)
+LATENCY = BenchOptions(warmup_seconds=1.0, min_seconds=1.0, min_queries=200, max_seconds=10.0)
 
 
 def check(

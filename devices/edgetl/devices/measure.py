@@ -1,6 +1,7 @@
 """Benches the variants of a bundle with a profile's options."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -8,10 +9,13 @@ from edgetl.bundle import Bundle
 from edgetl.devices.check import skip_reason
 from edgetl.devices.profile import Profile
 from edgetl.errors import DependencyError
+from edgetl.manifest import VariantRecord
 from edgetl.runtime import load
 from edgetl.runtime.bench import BenchOptions, VariantBench
 from edgetl.runtime.bench import bench as bench_session
-from edgetl.types import Track, silent
+from edgetl.runtime.bench.inputs import read_inputs
+from edgetl.runtime.plan import own_plan
+from edgetl.types import Array, Track, silent
 
 
 class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +25,7 @@ class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     variants: tuple[VariantBench, ...]
     skipped: dict[str, str] = {}
+    options: BenchOptions | None = None
 
 
 def bench(
@@ -29,17 +34,38 @@ def bench(
     options: BenchOptions,
     *,
     variants: Sequence[str] | None = None,
+    concurrency: int | None = None,
+    folder: Path | None = None,
+    keep: Callable[[str, Array], None] = lambda name, samples: None,
     track: Track = silent,
 ) -> BenchReport:
-    """Measures `variants` (default: all) one after the other. Raises DependencyError when none can run here."""
+    """Measures `variants` (default: all) one after the other.
+
+    `concurrency`: callers at once in offline and server, before what this machine's plan says of the variant.
+    `folder`: images to ask, instead of the golden set. `keep` gets raw samples by name, in ms.
+    Raises DependencyError when none can run here, DataError for a folder without readable images.
+    """
     chosen = [bundle.variant(name) for name in variants] if variants else list(bundle.manifest.variants)
     reasons = {variant.id: skip_reason(variant, profile) for variant in chosen}
     skipped = {name: reason.text for name, reason in reasons.items() if reason is not None}
     runnable = [variant for variant in chosen if variant.id not in skipped]
     if not runnable:
         raise DependencyError("nothing can be measured here", hint="; ".join(sorted(set(skipped.values()))))
+    inputs = read_inputs(bundle, folder)
     measured = []
     for variant in track(runnable, "bench", len(runnable)):
-        with load(bundle, variant=variant.id, options=profile.options(variant.engine)) as session:
-            measured.append(bench_session(session, options))
-    return BenchReport(bundle=str(bundle.path), device=profile.name, variants=tuple(measured), skipped=skipped)
+        opened = profile.options(variant.engine)
+        callers = concurrency or _planned_callers(bundle, variant) or options.concurrency
+        asked = msgspec.structs.replace(options, concurrency=callers)
+        with load(bundle, variant=variant.id, options=opened) as session:
+            measured.append(bench_session(session, asked, inputs=inputs, opened_with=opened, keep=keep))
+    return BenchReport(
+        bundle=str(bundle.path), device=profile.name, variants=tuple(measured), skipped=skipped, options=options
+    )
+
+
+def _planned_callers(bundle: Bundle, variant: VariantRecord) -> int | None:
+    """How many callers this machine's plan for throughput asks `variant` with, if it chose that one."""
+    plan = own_plan(bundle)
+    choice = plan.choice("throughput") if plan else None
+    return choice.concurrency if choice and choice.variant == variant.id else None

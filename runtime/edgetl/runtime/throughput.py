@@ -59,31 +59,42 @@ def throughput(
     queries: Sequence[Feeds] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Throughput:
-    """What `load.concurrency` threads get out of `session` together; each waits for its answer, then asks again.
+    """What `load.concurrency` threads get out of the engine of `session` together.
 
-    All batches that were begun count, and time ends with the last of them. `queries`: the batches, if they are at
-    hand already; `clock` counts seconds. Raises EngineError.
+    `queries`: the batches, if they are at hand already; `clock` counts seconds. Raises EngineError.
     """
-    queries = batches(session.bundle, load.batch) if queries is None else queries
+    feeds = batches(session.bundle, load.batch) if queries is None else queries
+    return closed_loop(lambda number: session.infer(feeds[number % len(feeds)]), load, clock)[0]
+
+
+def closed_loop(
+    ask: Callable[[int], object], load: Load, clock: Callable[[], float] = time.perf_counter
+) -> tuple[Throughput, Array]:
+    """What `load.concurrency` threads get out of `ask`, which answers the batch of that number; each waits, then asks.
+
+    All batches that were begun count, and time ends with the last of them. Also the sorted seconds at which batches
+    were done, shape (batches,). `clock` counts seconds.
+    """
     with ThreadPoolExecutor(load.concurrency) as callers:
 
         def together(work: Callable[[int], object]) -> None:
             # list(): the first exception of a caller is raised here
             list(callers.map(work, range(load.concurrency)))
 
-        together(lambda caller: [session.infer(queries[(caller + i) % len(queries)]) for i in range(WARMUP)])
+        together(lambda caller: [ask(caller + i) for i in range(WARMUP)])
         ends: list[float] = []
         began = clock()
 
-        def ask(caller: int) -> None:
+        def call(caller: int) -> None:
             number = caller
             while not _enough(ends, clock() - began, load):
-                session.infer(queries[number % len(queries)])
+                ask(number)
                 ends.append(clock())
                 number += load.concurrency
 
-        together(ask)
-    return _summary(np.sort(np.array(ends)) - began, load)
+        together(call)
+    done = np.sort(np.array(ends)) - began
+    return _summary(done, load), done
 
 
 def _enough(ends: Sequence[float], seconds: float, load: Load) -> bool:

@@ -37,7 +37,7 @@ def joined(bundle: Bundle, report: Report, benches: Sequence[VariantBench]) -> l
     """Every variant of the bundle, also those that `report` does not have; a bench's latency before the report's."""
     reports = {each.id: each for each in report.variants}
     times = {each.id: each.latency_ms.p50 for each in report.variants if each.latency_ms}
-    times |= {each.id: each.scenarios.single_stream.p50_ms for each in benches}
+    times |= {each.id: single.p50_ms for each in benches if (single := each.scenarios.single_stream)}
     return [
         Judged(
             record=record,

@@ -26,7 +26,7 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
 
 def speed_section(judged: Sequence[Judged], benches: Sequence[VariantBench]) -> Section | None:
     """From `benches`, else from the latency the verdict measured; None when there is neither."""
-    speeds = [_of_bench(each) for each in benches] or [
+    speeds = [speed for each in benches if (speed := _of_bench(each)) is not None] or [
         speed for each in judged if (speed := _of_report(each)) is not None
     ]
     if not speeds:
@@ -43,8 +43,10 @@ def speed_section(judged: Sequence[Judged], benches: Sequence[VariantBench]) -> 
     return Section(title="Speed", text=text, header=header, rows=rows, plot=_bars(speeds), alt=alt)
 
 
-def _of_bench(bench: VariantBench) -> Speed:
-    single = bench.scenarios.single_stream
+def _of_bench(bench: VariantBench) -> Speed | None:
+    single, offline = bench.scenarios.single_stream, bench.scenarios.offline
+    if single is None:
+        return None
     return Speed(
         id=bench.id,
         p50=single.p50_ms,
@@ -52,7 +54,7 @@ def _of_bench(bench: VariantBench) -> Speed:
         p90=single.p90_ms,
         p99=single.p99_ms,
         queries=single.samples,
-        per_second=bench.scenarios.offline.per_second,
+        per_second=offline.per_second if offline else None,
     )
 
 
