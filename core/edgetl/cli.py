@@ -12,10 +12,12 @@ import typer
 
 from edgetl import console, show
 from edgetl.cli_advise import advise
+from edgetl.cli_bench import bench
 from edgetl.cli_devices import devices_app
 from edgetl.cli_export import export
 from edgetl.cli_finetune import finetune
-from edgetl.cli_judge import bench, check, gate, selftest
+from edgetl.cli_judge import check, gate, selftest
+from edgetl.cli_serve import serve
 from edgetl.cli_sweep import sweep
 from edgetl.cli_tune import tune
 from edgetl.console import Commands, Json, prepare_streams, reports_errors, say, track
@@ -62,7 +64,7 @@ def _options(
     pass
 
 
-for command in (finetune, advise, sweep, export, check, gate, selftest, bench, tune):
+for command in (finetune, advise, sweep, export, check, gate, selftest, bench, tune, serve):
     app.command()(command)
 
 
