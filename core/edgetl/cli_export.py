@@ -9,6 +9,7 @@ import typer
 from edgetl import console, show
 from edgetl.cli_tune import tune_bundle
 from edgetl.console import Json, reports_errors, say, track
+from edgetl.errors import ConfigError
 from edgetl.files import configured
 from edgetl.options import GATE_FAILED, Overwrite, names
 from edgetl.plugins import heavy_imports, require
@@ -40,8 +41,22 @@ def export(
     opset: Annotated[int, typer.Option(help="The ONNX operator set.")] = 20,
     embedding: Annotated[bool, typer.Option("--embedding", help="Put the features before the head out too.")] = False,
     also: Annotated[
-        Optional[Literal["triton"]],  # noqa: UP045
-        typer.Option(help="triton: a Triton model repository beside the bundle, OUT-triton."),
+        Optional[Literal["triton", "kserve"]],  # noqa: UP045
+        typer.Option(
+            help="triton: a Triton model repository beside the bundle, OUT-triton. kserve: manifests, OUT-kserve."
+        ),
+    ] = None,
+    service_name: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="With --also kserve: the service's name; default: the bundle's."),
+    ] = None,
+    storage_uri: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="With --also kserve: where Triton's model repository will lie, as s3://BUCKET/FOLDER."),
+    ] = None,
+    image: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="With --also kserve: a container image that holds the bundle and `edgetl serve`."),
     ] = None,
     tune: Annotated[
         bool, typer.Option("--tune", help="Then measure here what is fastest, as `edgetl tune` does.")
@@ -55,9 +70,17 @@ def export(
     require("export", *LIBRARIES)
     with heavy_imports():
         from edgetl.export.config import ExportConfig
+        from edgetl.export.kserve import check_request
         from edgetl.export.stage import export
 
     named = names(variants)
+    name = service_name or out.resolve().name
+    if also == "kserve":
+        check_request(name, storage_uri, image)
+    elif service_name or storage_uri or image:
+        raise ConfigError(
+            "`--service-name`, `--storage-uri` and `--image` describe a service", hint="add `--also kserve`"
+        )
     config = configured(
         {
             "variants": named, "device": device, "max_drop": max_drop, "escalate": escalate, "golden": golden,
@@ -66,14 +89,17 @@ def export(
         }, ExportConfig,
     )  # fmt: skip
     result, _ = export(run, out, config, overwrite=overwrite, track=track)
-    repository = _write_triton(out, overwrite=overwrite) if also else None
+    if also == "triton":
+        written = _write_triton(out, overwrite=overwrite)
+    elif also == "kserve":
+        written = _write_kserve(out, name, storage_uri, image, overwrite=overwrite)
     if as_json and not tune:
         console.print_json(result)
     elif not as_json:
         console.stdout().print(show.export_table(msgspec.to_builtins(result)))
         typer.echo(f"{result.bundle} written in {result.seconds:.1f} s; report: {out / 'report.html'}")
-    if repository:
-        say(f"Triton model repository: {repository}")
+    if also:
+        say(f"for {also}: {written}")
     if tune:
         tune_bundle(out, device, max_drop=max_drop, as_json=as_json, also=result)
     failed = [variant.id for variant in result.variants if not variant.held]
@@ -83,10 +109,20 @@ def export(
 
 
 def _write_triton(out: Path, *, overwrite: bool) -> Path:
-    """The repository of the bundle's first variant that did not fail."""
+    """The repository of the bundle's first variant that Triton runs as declared."""
     from edgetl.bundle import open_bundle
-    from edgetl.export.triton import write_repository
+    from edgetl.export.triton import first_servable, write_repository
 
     bundle = open_bundle(out)
-    chosen = next((v for v in bundle.manifest.variants if v.status != "failed"), bundle.manifest.variants[0])
-    return write_repository(bundle, chosen.id, out.with_name(f"{out.name}-triton"), name=out.name, overwrite=overwrite)
+    beside = out.with_name(f"{out.name}-triton")
+    return write_repository(bundle, first_servable(bundle), beside, name=out.name, overwrite=overwrite)
+
+
+def _write_kserve(out: Path, name: str, storage_uri: str | None, image: str | None, *, overwrite: bool) -> Path:
+    from edgetl.bundle import open_bundle
+    from edgetl.export.kserve import write_manifests
+
+    beside = out.with_name(f"{out.name}-kserve")
+    return write_manifests(
+        open_bundle(out), beside, name=name, storage_uri=storage_uri, image=image, overwrite=overwrite
+    )

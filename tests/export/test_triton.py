@@ -5,68 +5,21 @@ from typing import Any
 
 import msgspec
 import pytest
-from google.protobuf import (
-    descriptor_pb2,
-    descriptor_pool,
-    message_factory,
-    text_format,
-)
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
 
 from edgetl.bundle import Bundle, open_bundle
 from edgetl.errors import ArtefactError, ConfigError
-from edgetl.export.triton import write_repository
+from edgetl.export.triton import first_servable, write_repository
 from edgetl.runtime.engines import open_engine
 
-CONFIG = {
-    "ModelConfig": "name:s platform:s backend:s max_batch_size:i input:*ModelInput output:*ModelOutput "
-    "instance_group:*ModelInstanceGroup dynamic_batching:ModelDynamicBatching optimization:ModelOptimizationPolicy "
-    "parameters:*Parameter default_model_filename:s",
-    "ModelInput": "name:s data_type:e dims:*i",
-    "ModelOutput": "name:s data_type:e dims:*i label_filename:s",
-    "ModelInstanceGroup": "name:s kind:k count:i gpus:*i",
-    "ModelDynamicBatching": "preferred_batch_size:*i max_queue_delay_microseconds:i",
-    "Parameter": "key:s value:ModelParameter",
-    "ModelParameter": "string_value:s",
-    "ModelOptimizationPolicy": "execution_accelerators:ExecutionAccelerators",
-    "ExecutionAccelerators": "gpu_execution_accelerator:*Accelerator cpu_execution_accelerator:*Accelerator",
-    "Accelerator": "name:s parameters:*Option",
-    "Option": "key:s value:s",
-}
-"""The part of Triton's model_config.proto that is used: fields by name, `*` repeated, kinds as below.
-
-https://github.com/triton-inference-server/common/blob/main/protobuf/model_config.proto
-"""
-
-ENUMS = {"e": ("DataType", ["TYPE_INVALID", "TYPE_UINT8", "TYPE_FP32"]), "k": ("Kind", ["KIND_GPU", "KIND_CPU"])}
-
-
-def schema() -> Any:
-    """ModelConfig as a message class: a text with a misspelt field or a wrong value does not parse into it."""
-    kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="config.proto", package="t", syntax="proto2")
-    for name, values in ENUMS.values():
-        enum = file.enum_type.add(name=name)
-        for number, value in enumerate(values):
-            enum.value.add(name=value, number=number)
-    for name, fields in CONFIG.items():
-        message = file.message_type.add(name=name)
-        for number, (field, kind) in enumerate((entry.split(":") for entry in fields.split()), 1):
-            label = kinds.LABEL_REPEATED if kind[0] == "*" else kinds.LABEL_OPTIONAL
-            kind = kind.removeprefix("*")
-            if kind in ("s", "i"):
-                shape = {"type": kinds.TYPE_STRING if kind == "s" else kinds.TYPE_INT64}
-            elif kind in ENUMS:
-                shape = {"type": kinds.TYPE_ENUM, "type_name": f".t.{ENUMS[kind][0]}"}
-            else:
-                shape = {"type": kinds.TYPE_MESSAGE, "type_name": f".t.{kind}"}
-            message.field.add(name=field, number=number, label=label, **shape)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("t.ModelConfig"))
+TYPES = model_config_pb2.DataType
+KINDS = model_config_pb2.ModelInstanceGroup
 
 
 def config_of(folder: Path) -> Any:
-    return text_format.Parse((folder / "config.pbtxt").read_text(), schema()())
+    """As Triton reads it: a misspelt field or a wrong value does not parse."""
+    return text_format.Parse((folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
 
 
 def with_options(bundle: Bundle, variant: str, **changes: object) -> Bundle:
@@ -90,10 +43,12 @@ def test_an_onnx_variant_is_served_as_it_is(bundle: Path, tmp_path: Path) -> Non
     assert (config.name, config.backend, config.default_model_filename) == ("stripes", "onnxruntime", "model.onnx")
     assert config.max_batch_size == 8 and config.HasField("dynamic_batching")
     (image,) = config.input
-    assert (image.name, image.data_type, list(image.dims)) == ("image", 1, [32, 32, 3])
+    assert (image.name, image.data_type, list(image.dims)) == ("image", TYPES.TYPE_UINT8, [32, 32, 3])
     named = [(output.name, output.data_type, list(output.dims), output.label_filename) for output in config.output]
-    assert named == [("logits", 2, [3], ""), ("probabilities", 2, [3], "labels.txt")]
-    assert [(group.count, group.kind) for group in config.instance_group] == [(1, 1)]
+    assert named == [
+        ("logits", TYPES.TYPE_FP32, [3], ""), ("probabilities", TYPES.TYPE_FP32, [3], "labels.txt"),
+    ]  # fmt: skip
+    assert [(group.count, group.kind) for group in config.instance_group] == [(1, KINDS.KIND_CPU)]
 
 
 def test_the_tensors_are_those_of_the_model(bundle: Path, tmp_path: Path) -> None:
@@ -122,7 +77,7 @@ def test_openvino_is_not_left_to_choose_a_precision_unasked(bundle: Path, tmp_pa
     config = config_of(folder)
     assert config.backend == "openvino" and config.max_batch_size == 0 and not config.HasField("dynamic_batching")
     assert list(config.input[0].dims) == [-1, 32, 32, 3] and list(config.output[0].dims) == [-1, 3]
-    assert {entry.key: entry.value.string_value for entry in config.parameters} == {"PERFORMANCE_HINT": "LATENCY"}
+    assert {key: value.string_value for key, value in config.parameters.items()} == {"PERFORMANCE_HINT": "LATENCY"}
     assert "what OpenVINO chooses" in (folder / "config.pbtxt").read_text()
 
 
@@ -130,13 +85,13 @@ def test_options_of_the_variant_reach_triton(bundle: Path, tmp_path: Path) -> No
     opened = open_bundle(bundle)
     gpu = with_options(opened, "onnxruntime-fp32", options={"provider": "cuda", "threads": 2})
     config = config_of(write_repository(gpu, "onnxruntime-fp32", tmp_path))
-    assert config.instance_group[0].kind == 0 and config.max_batch_size == 32
-    assert [(e.key, e.value.string_value) for e in config.parameters] == [("intra_op_thread_count", "2")]
+    assert config.instance_group[0].kind == KINDS.KIND_GPU and config.max_batch_size == 32
+    assert [(key, value.string_value) for key, value in config.parameters.items()] == [("intra_op_thread_count", "2")]
     (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
-    assert accelerator.name == "cuda" and [(o.key, o.value) for o in accelerator.parameters] == [("use_tf32", "0")]
+    assert accelerator.name == "cuda" and dict(accelerator.parameters) == {"use_tf32": "0"}
     half = with_options(opened, "openvino-fp32", options={"inference_precision": "bf16", "streams": 2})
     config = config_of(write_repository(half, "openvino-fp32", tmp_path))
-    assert {e.key: e.value.string_value for e in config.parameters} == {
+    assert {key: value.string_value for key, value in config.parameters.items()} == {
         "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "2", "HINT_BF16": "YES",
     }  # fmt: skip
 
@@ -174,3 +129,14 @@ def test_models_stand_side_by_side_and_are_replaced_only_when_asked(bundle: Path
     (first / "2").mkdir()
     assert write_repository(opened, "onnxruntime-fp32", tmp_path, overwrite=True) == first
     assert not (first / "2").exists() and second.exists()
+
+
+def test_the_first_variant_that_runs_as_declared_is_chosen(bundle: Path) -> None:
+    opened = open_bundle(bundle)
+    assert first_servable(opened) == "onnxruntime-fp32"
+    assert first_servable(with_options(opened, "onnxruntime-fp32", status="failed")) == "onnxruntime-int8"
+    none = opened
+    for variant in ("onnxruntime-fp32", "onnxruntime-int8"):
+        none = with_options(none, variant, status="failed")
+    with pytest.raises(ConfigError, match=r"`onnxruntime-fp32` failed its check.*openvino-int8.*cannot be told"):
+        first_servable(none)

@@ -125,6 +125,22 @@ def _tensorrt(variant: VariantRecord, fast: bool) -> Serving:
 SERVINGS = {"onnxruntime": _onnxruntime, "openvino": _openvino, "tensorrt": _tensorrt}
 
 
+def first_servable(bundle: Bundle) -> str:
+    """The bundle's first variant that did not fail and that Triton runs as declared. Raises ConfigError."""
+    reasons = []
+    for record in bundle.manifest.variants:
+        try:
+            if record.status != "failed":
+                SERVINGS[record.engine](record, False)
+                return record.id
+            reasons.append(f"`{record.id}` failed its check")
+        except ConfigError as error:
+            reasons.append(error.message)
+    raise ConfigError(
+        f"no variant of `{bundle.path}` is for Triton: {'; '.join(reasons)}", hint="export one for ONNX Runtime too"
+    )
+
+
 def _config(name: str, variant: VariantRecord, serving: Serving, manifest: Manifest, file: str) -> str:
     """`config.pbtxt`, a ModelConfig in protobuf's text format."""
     lines = [
