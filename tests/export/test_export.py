@@ -109,6 +109,7 @@ def test_synthetic_samples_are_varied(run: Path) -> None:
     assert len({content for _, content in golden.encoded}) == len(golden.encoded)
 
 
+@pytest.mark.slow
 def test_the_real_main_job(real_data: Path, tmp_path: Path, cli: Cli) -> None:
     """hymenoptera with real weights: at least 96 % (0.65 points an image), and no clean variant fails."""
     weights = real_data / "weights" / "mobilenet_v2-imagenet.safetensors"

@@ -57,6 +57,17 @@ def test_what_is_no_image_is_refused(server: RunningServer) -> None:
         assert (answer.status_code, reason in answer.json()["error"]) == (status, True), answer.text
 
 
+def test_an_image_that_takes_too_long_to_decode_is_refused_in_time(start_server: StartServer, bundle: Path) -> None:
+    large = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (3000, 3000, 3), np.uint8)).save(
+        large, "PNG", compress_level=1
+    )
+    url = start_server(bundle, "--timeout-s", "0.02", "--max-body-mb", "40").url
+    answer = requests.post(f"{url}/predict", data=large.getvalue(), timeout=TIMEOUT_S)
+    assert (answer.status_code, "not decoded within" in answer.json()["error"]) == (503, True), answer.text
+    assert answer.headers["retry-after"]
+
+
 def test_several_bundles_are_told_apart_by_name(
     start_server: StartServer, bundle: Path, own_bundle: Path, photo: Path
 ) -> None:

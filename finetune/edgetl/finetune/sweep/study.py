@@ -100,10 +100,9 @@ def sweep(config: SweepConfig, out: Path, *, track: Track = silent) -> SweepResu
             for trial in track(claims(study, config.trials, deadline), lambda: _line(study), config.trials):
                 _try(plan, trial)
             _clear(plan)
-            result = result_of(study, out, str(base.loop["metric"]))
+            result = _told(plan)
         finally:
             storage.remove_session()
-    _write(out, result)
     if result.best is None and result.trials and not result.running:
         last = result.trials[-1]
         raise ConfigError(
@@ -111,6 +110,21 @@ def sweep(config: SweepConfig, out: Path, *, track: Track = silent) -> SweepResu
             hint=f"`{out / 'sweep.json'}` says what became of each",
         )
     return result
+
+
+def _told(plan: Sweep) -> SweepResult:
+    """The result, written down; once more when the last of the other processes ended while this one was writing.
+
+    That one has written too, and what lies there in the end must be the end.
+    """
+    metric = str(plan.base.loop["metric"])
+    result = result_of(plan.study, plan.folder, metric)
+    while True:
+        _write(plan.folder, result)
+        newer = result_of(plan.study, plan.folder, metric)
+        if newer.running or newer == result:
+            return result
+        result = newer
 
 
 def _write(out: Path, result: SweepResult) -> None:
