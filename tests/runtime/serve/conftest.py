@@ -77,6 +77,6 @@ def start_server() -> Iterator[StartServer]:
 @pytest.fixture(scope="session")
 def server(bundle: Path) -> Iterator[RunningServer]:
     """One server of the session's bundle, shared by the tests that change nothing about it."""
-    running = RunningServer(bundle)
+    running = RunningServer(bundle, "--queue", "64")
     yield running
     running.stop()

@@ -28,7 +28,16 @@ SERVER = request("GET", "/v2")
 @pytest.fixture(scope="module")
 def strict(bundle: Path) -> Iterator[RunningServer]:
     """A server of small limits."""
-    limits = ("--read-timeout-s", READ_TIMEOUT_S, "--max-connections", MAX_CONNECTIONS, "--max-body-mb", 1)
+    limits = (
+        "--read-timeout-s",
+        READ_TIMEOUT_S,
+        "--max-connections",
+        MAX_CONNECTIONS,
+        "--max-body-mb",
+        1,
+        "--queue",
+        64,
+    )
     running = RunningServer(bundle, *map(str, limits))
     yield running
     running.stop()

@@ -24,7 +24,7 @@ INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 @pytest.fixture(scope="module")
 def speaking(bundle: Path) -> Iterator[RunningServer]:
-    running = RunningServer(bundle, "--grpc-port", "0", "--access-log")
+    running = RunningServer(bundle, "--grpc-port", "0", "--access-log", "--queue", "64")
     yield running
     running.stop()
 
