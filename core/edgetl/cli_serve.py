@@ -43,7 +43,7 @@ def serve(
         typer.Option(min=1, max=1024, help="Most samples of one engine call. Default: the plan's, else 1 on a CPU."),
     ] = None,
     max_delay_ms: Annotated[float, typer.Option(min=0.0, max=10_000.0, help="How long a batch waits to fill.")] = 0.0,
-    queue: Annotated[int, typer.Option(min=1, max=100_000, help="Most samples that wait for one variant.")] = 256,
+    queue: Annotated[int, typer.Option(min=1, max=100_000, help="Most samples that wait for one variant.")] = 64,
     timeout_s: Annotated[float, typer.Option(min=0.001, max=3600.0, help="From a whole request to its answer.")] = 5.0,
     read_timeout_s: Annotated[
         float, typer.Option(min=0.1, max=3600.0, help="From a request's first byte to its last.")

@@ -28,7 +28,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1
     max_batch: int = 1
     max_delay_s: float = 0.0
-    queue: int = 256
+    queue: int = 64
     timeout_s: float = 5.0
 
 

@@ -27,7 +27,7 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True):
     workers: Positive | None = None
     max_batch: Positive | None = None
     max_delay_ms: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
-    queue: Positive = 256
+    queue: Positive = 64
     timeout_s: Seconds = 5.0
     read_timeout_s: Seconds = 30.0
     max_body_mb: Positive = 16
