@@ -15,7 +15,7 @@ MAX_UNREAD_BYTES = 2**20
 """So much of a body is taken and dropped after its request was refused, so that the client reads the refusal."""
 
 PIECE_BYTES = 2**18
-"""So much of a body is collected before the application sees it, or all of a smaller one."""
+"""So much of a body of known length is collected before the application sees it, or all of a smaller one."""
 
 SURPLUS = 2
 """Beyond so many times the most connections, one more is closed without a word."""
@@ -38,6 +38,7 @@ def guarded(read_timeout_s: float, max_connections: int, crowded: ASGIApp) -> ty
         _deadline: asyncio.TimerHandle | None = None
         _end: asyncio.TimerHandle | None = None
         _reading_headers = True
+        _announced = False
         _unread_bytes = 0
         _other_bytes = 0
         """What came since the last byte of a body."""
@@ -83,6 +84,7 @@ def guarded(read_timeout_s: float, max_connections: int, crowded: ASGIApp) -> ty
             if len(self._owed) > MAX_PIPELINED:
                 raise ValueError(NO_HTTP)
             self._reading_headers = False
+            self._announced = any(name == b"content-length" for name, _ in self.headers)
             super().on_headers_complete()
             self._owed.append(self.cycle)
 
@@ -92,6 +94,9 @@ def guarded(read_timeout_s: float, max_connections: int, crowded: ASGIApp) -> ty
                 self._unread_bytes += len(body)
                 if self._unread_bytes > MAX_UNREAD_BYTES:
                     self._hang_up()
+                return
+            if not self._announced:
+                super().on_body(body)
                 return
             # unlike uvicorn, the application is not woken for every piece of an image
             self.cycle.body += body
