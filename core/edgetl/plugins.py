@@ -70,6 +70,11 @@ def missing(plugin: Plugin) -> list[str]:
     return [name for name in plugin.needs if not _installed(name)]
 
 
+def engine_installed(name: str) -> bool:
+    """Whether `name` is an engine that edgetl knows and whose libraries are here."""
+    return name in ENGINES and not missing(ENGINES[name])
+
+
 def _installed(library: str) -> bool:
     try:
         return importlib.util.find_spec(library) is not None

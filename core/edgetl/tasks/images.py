@@ -20,6 +20,12 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm")
 )
+BROKEN = (
+    OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, ZeroDivisionError,
+    OverflowError, MemoryError, NotImplementedError,
+)  # fmt: skip
+"""What Pillow raises for broken files."""
+
 MAX_PIXELS = 89_478_485
 """Larger images are refused before they are decoded (Pillow's own warning threshold)."""
 
@@ -100,10 +106,7 @@ def _guarded(decoding: Callable[[], Image.Image], name: str) -> Image.Image:
             f"{name} cannot be decoded (it is no image of a known format)",
             hint="is it a whole JPEG, PNG, GIF, BMP, WebP, TIFF or PPM image?",
         ) from error
-    except (
-        OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, ZeroDivisionError,
-        OverflowError, MemoryError, NotImplementedError, Image.DecompressionBombError, Image.DecompressionBombWarning,
-    ) as error:  # fmt: skip
+    except (*BROKEN, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
             f"{name} cannot be decoded ({first_line(error)})",
             hint="is it a whole JPEG, PNG, GIF, BMP, WebP, TIFF or PPM image?",

@@ -134,7 +134,7 @@ def _fits(plan: Plan, bundle: Bundle) -> bool:
     if plan.machine is None or not same_hardware(plan.machine, detect()) or plan.manifest != manifest_digest(bundle):
         return False
     engines = {bundle.variant(plan.choice(aim).variant).engine for aim in ("latency", "throughput")}
-    return all(name in plugins.ENGINES and not plugins.missing(plugins.ENGINES[name]) for name in engines)
+    return all(plugins.engine_installed(name) for name in engines)
 
 
 def _plan_files(bundle: Bundle) -> list[Path]:

@@ -168,7 +168,7 @@ def first_usable(bundle: Bundle, engine: str | None) -> VariantRecord:
             hint="name one with `--variant`",
         )
     for variant in candidates:
-        if variant.engine in plugins.ENGINES and not plugins.missing(plugins.ENGINES[variant.engine]):
+        if plugins.engine_installed(variant.engine):
             return variant
     extras = sorted({plugins.ENGINES[v.engine].extra for v in candidates if v.engine in plugins.ENGINES})
     raise DependencyError(

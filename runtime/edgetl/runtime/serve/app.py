@@ -16,7 +16,7 @@ from edgetl.runtime.serve.bodies import Bodies
 from edgetl.runtime.serve.config import ServeConfig
 from edgetl.runtime.serve.metrics import CONTENT_TYPE, Metrics
 from edgetl.runtime.serve.models import Model, Models, find_models
-from edgetl.runtime.serve.refusals import Refusal
+from edgetl.runtime.serve.refusals import GONE, Refusal
 
 PAGE = Path(__file__).with_name("page.html")
 PAGE_POLICY = (
@@ -25,10 +25,7 @@ PAGE_POLICY = (
 )
 """The page is one file without anything from elsewhere, and may load nothing."""
 
-
 RAISED = (Refusal, EdgetlError, HTTPException, ClientDisconnect)
-GONE = 499
-"""nginx's status for a client that went away; nobody is there to read it but the metrics."""
 
 
 class Application:

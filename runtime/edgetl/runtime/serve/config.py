@@ -34,7 +34,6 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_bodies_mb: Positive = 256
     max_megapixels: Positive = 40
     max_connections: Positive = 512
-    decoders: Positive | None = None
     drain_s: Seconds = 10.0
     access_log: bool = False
     ssl_certfile: str | None = None

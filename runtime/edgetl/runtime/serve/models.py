@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -13,6 +14,7 @@ from edgetl.manifest import VariantRecord
 from edgetl.runtime.plan import own_plan, read_plan
 from edgetl.runtime.serve.batching import Answer, Batcher
 from edgetl.runtime.serve.config import ServeConfig
+from edgetl.runtime.serve.inference import tensor_metadata
 from edgetl.runtime.serve.metrics import Metrics
 from edgetl.runtime.serve.opening import limits, opening
 from edgetl.runtime.serve.refusals import Busy, NotFound
@@ -59,6 +61,17 @@ class Model:
         self.problems: dict[str, str] = {}
         self.turn = asyncio.Lock()
 
+    def metadata(self) -> dict[str, Any]:
+        """As the Open Inference Protocol says it; a version is a variant."""
+        manifest = self.bundle.manifest
+        return {
+            "name": self.name,
+            "versions": list(self.variants),
+            "platform": f"edgetl_{manifest.task.__struct_config__.tag}",
+            "inputs": tensor_metadata(manifest.inputs),
+            "outputs": tensor_metadata(manifest.outputs),
+        }
+
 
 class Models:
     """All models of a server. Belongs to one event loop."""
@@ -84,6 +97,19 @@ class Models:
         """The opened variant, the model's default for an empty name. Raises NotFound, or Busy when it cannot open."""
         model, variant = self.checked(name, variant)
         return model.opened.get(variant) or await self._open(model, variant)
+
+    def index(self) -> list[dict[str, str]]:
+        """Every variant of every model, as Triton's model repository extension lists versions."""
+        return [
+            {
+                "name": model.name,
+                "version": variant,
+                "state": "UNAVAILABLE" if variant in model.problems else "READY",
+                "reason": model.problems.get(variant, ""),
+            }
+            for model in self.by_name.values()
+            for variant in model.variants
+        ]
 
     async def open_defaults(self) -> None:
         """Opens what every model answers with. Raises what `load` raises."""
@@ -146,11 +172,7 @@ def _variants(bundle: Bundle, device: str | None, variant: str | None) -> list[V
     plan = read_plan(bundle, device) if device else own_plan(bundle)
     first = bundle.variant(plan.choice("throughput").variant) if plan else first_usable(bundle, None)
     others = [each for each in bundle.manifest.variants if each.status != "failed" and each.id != first.id]
-    return [first, *(each for each in others if _installed(each))]
-
-
-def _installed(variant: VariantRecord) -> bool:
-    return variant.engine in plugins.ENGINES and not plugins.missing(plugins.ENGINES[variant.engine])
+    return [first, *(each for each in others if plugins.engine_installed(each.engine))]
 
 
 def _warm(bundle: Bundle, variant: str, options: Options) -> Session:

@@ -23,7 +23,7 @@ from edgetl.runtime.serve.metrics import Metrics
 from edgetl.runtime.serve.models import Models, Served, view
 from edgetl.runtime.serve.refusals import Busy, Malformed, TooLarge, Unprocessable, WrongType
 from edgetl.runtime.serve.rest import json_response
-from edgetl.tasks.images import FORMATS
+from edgetl.tasks.images import BROKEN, FORMATS
 from edgetl.types import Feeds
 
 RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "")
@@ -34,7 +34,7 @@ class Decoders:
     """The pool that decodes and resizes; no more images wait for it than for an engine."""
 
     def __init__(self, config: ServeConfig, metrics: Metrics) -> None:
-        self._pool = ThreadPoolExecutor(config.decoders or detect().cores, thread_name_prefix="decode")
+        self._pool = ThreadPoolExecutor(detect().cores, thread_name_prefix="decode")
         self._queue, self._timeout_s = config.queue, config.timeout_s
         self._max_pixels = config.max_megapixels * 10**6
         self._metrics, self._waiting = metrics, 0
@@ -79,8 +79,7 @@ def _pixels(encoded: bytes) -> int:
     try:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
             return image.width * image.height
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, ZeroDivisionError,
-            OverflowError, NotImplementedError):  # fmt: skip
+    except BROKEN:
         return 0
     except Image.DecompressionBombError as error:
         raise TooLarge(str(error)) from error

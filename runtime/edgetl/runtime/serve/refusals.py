@@ -4,6 +4,10 @@ RETRY_AFTER_S = 1
 """What a client is told that meets a full queue; a second is many batches."""
 
 
+GONE = 499
+"""nginx's status for a client that went away or whose deadline passed; nobody is there to read it but the metrics."""
+
+
 class Refusal(Exception):
     """A request that is refused: `status` for HTTP, `message` for a person."""
 

@@ -24,7 +24,6 @@ from edgetl.runtime.serve.inference import (
     length_prefixed,
     parameter,
     results,
-    tensor_metadata,
 )
 from edgetl.runtime.serve.models import Models
 from edgetl.runtime.serve.refusals import Busy, Malformed, Refusal
@@ -95,16 +94,7 @@ def routes(models: Models, bodies: Bodies, draining: Callable[[], bool]) -> list
 
     async def metadata(request: Request) -> Response:
         model, _ = models.checked(request.path_params["model"], request.path_params.get("version", ""))
-        manifest = model.bundle.manifest
-        return json_response(
-            {
-                "name": model.name,
-                "versions": list(model.variants),
-                "platform": f"edgetl_{manifest.task.__struct_config__.tag}",
-                "inputs": tensor_metadata(manifest.inputs),
-                "outputs": tensor_metadata(manifest.outputs),
-            }
-        )
+        return json_response(model.metadata())
 
     async def model_ready(request: Request) -> Response:
         model, variant = models.checked(request.path_params["model"], request.path_params.get("version", ""))
@@ -113,7 +103,7 @@ def routes(models: Models, bodies: Bodies, draining: Callable[[], bool]) -> list
         return Response()
 
     async def index(request: Request) -> Response:
-        return json_response(_index(models))
+        return json_response(models.index())
 
     model = "/v2/models/{model}"
     both = (model, model + "/versions/{version}")
@@ -125,20 +115,6 @@ def routes(models: Models, bodies: Bodies, draining: Callable[[], bool]) -> list
         Route("/v2/repository/index", index, methods=["POST"]),
         *(Route(path + "/ready", model_ready) for path in both),
         *(Route(path, metadata) for path in both),
-    ]
-
-
-def _index(models: Models) -> list[dict[str, str]]:
-    """Every variant of every model, as Triton's model repository extension lists versions."""
-    return [
-        {
-            "name": model.name,
-            "version": variant,
-            "state": "UNAVAILABLE" if variant in model.problems else "READY",
-            "reason": model.problems.get(variant, ""),
-        }
-        for model in models.by_name.values()
-        for variant in model.variants
     ]
 
 

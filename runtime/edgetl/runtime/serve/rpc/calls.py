@@ -12,7 +12,7 @@ import grpc
 from edgetl.errors import EdgetlError
 from edgetl.runtime.serve.config import ServeConfig
 from edgetl.runtime.serve.metrics import Metrics
-from edgetl.runtime.serve.refusals import Busy, Malformed, Refusal, Unauthorized
+from edgetl.runtime.serve.refusals import GONE, Busy, Malformed, Refusal, Unauthorized
 from edgetl.runtime.serve.rpc.messages import SERVICE
 from edgetl.runtime.serve.rpc.service import Method
 
@@ -29,9 +29,6 @@ CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
 }
 """HTTP status → code; everything else that is refused is an INVALID_ARGUMENT, which no repetition makes valid."""
-
-GONE = 499
-"""nginx's status for a client that went away or whose deadline passed; nobody is there to read it but the metrics."""
 
 MAX_DETAILS = 1000
 """Characters of a reason; it travels in a header, and clients bound those."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from edgetl.runtime.serve.inference import feeds, results, tensor_metadata
+from edgetl.runtime.serve.inference import feeds, results
 from edgetl.runtime.serve.models import Models
 from edgetl.runtime.serve.refusals import Malformed, NotFound
 from edgetl.runtime.serve.rpc.messages import message_classes
@@ -50,24 +50,14 @@ def methods(models: Models, draining: Callable[[], bool]) -> dict[str, Method]:
     async def metadata(raw: bytes) -> Any:
         asked = await read("ModelMetadataRequest", raw)
         model, _ = models.checked(asked.name[:MAX_NAME], asked.version[:MAX_NAME])
-        manifest = model.bundle.manifest
-        return classes["ModelMetadataResponse"](
-            name=model.name,
-            versions=list(model.variants),
-            platform=f"edgetl_{manifest.task.__struct_config__.tag}",
-            inputs=tensor_metadata(manifest.inputs),
-            outputs=tensor_metadata(manifest.outputs),
-        )
+        return classes["ModelMetadataResponse"](**model.metadata())
 
     async def index(raw: bytes) -> Any:
         asked = await read("RepositoryIndexRequest", raw)
         found = classes["RepositoryIndexResponse"]()
-        for model in models.by_name.values():
-            for variant in model.variants:
-                problem = model.problems.get(variant, "")
-                if not (asked.ready and problem):
-                    state = "UNAVAILABLE" if problem else "READY"
-                    found.models.add(name=model.name, version=variant, state=state, reason=problem)
+        for row in models.index():
+            if row["state"] == "READY" or not asked.ready:
+                found.models.add(**row)
         return found
 
     async def infer(raw: bytes) -> Any:
