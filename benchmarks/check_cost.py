@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from edgetl.bundle import Bundle, open_bundle
+from edgetl.devices.catalogue import host_profile
 from edgetl.devices.check import check
 from edgetl.devices.hypotheses import PREFIX
 from edgetl.devices.preparations import wrong_preparations
-from edgetl.devices.profile import host_profile
 from edgetl.types import Pixels
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from tests.fuzzing import Watch, encoded, fuzz, use_manifest, use_measurements, use_profile, use_report
 
-from edgetl.devices.profile import host_profile
+from edgetl.devices.catalogue import host_profile
 
 
 def as_toml(document: Any, flips: list[tuple[int, int]]) -> bytes:

@@ -17,10 +17,11 @@ from edgetl.bundle import open_bundle
 from edgetl.devices import measurements
 from edgetl.devices.answers import no_answers, validation_answers
 from edgetl.devices.baseline import accuracy_reason, open_baseline
+from edgetl.devices.catalogue import host_profile, load_profile
 from edgetl.devices.check import choose, skip_reason
 from edgetl.devices.examine import read_golden
 from edgetl.devices.layers.task import Evidence, task_layer
-from edgetl.devices.profile import Profile, host_profile, load_profile
+from edgetl.devices.profile import Profile
 from edgetl.errors import EdgetlError
 
 NASTY = st.sampled_from([

@@ -55,7 +55,8 @@ def advise(
 
 def _engine(device: str) -> tuple[str, dict[str, Any]]:
     """The first installed engine of the profile, and its options; this machine must fit the profile."""
-    from edgetl.devices.profile import differences, load_profile
+    from edgetl.devices.catalogue import load_profile
+    from edgetl.devices.matching import differences
     from edgetl.machine import detect
     from edgetl.plugins import ENGINES, missing
 

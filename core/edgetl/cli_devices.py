@@ -1,7 +1,5 @@
 """`edgetl devices …`: the profiles, and what this machine is."""
 
-from pathlib import Path
-
 import msgspec
 import typer
 
@@ -15,7 +13,7 @@ devices_app = typer.Typer(help="Device profiles: what a device is, and what is e
 @reports_errors
 def list_devices(as_json: Json = False) -> None:
     """The shipped profiles."""
-    from edgetl.devices.profile import load_profile, names
+    from edgetl.devices.catalogue import load_profile, names
 
     profiles = [load_profile(name) for name in names()]
     if as_json:
@@ -32,20 +30,20 @@ def list_devices(as_json: Json = False) -> None:
 @reports_errors
 def show_device(name: str, as_json: Json = False) -> None:
     """One profile, as TOML or JSON."""
-    from edgetl.devices.profile import FOLDER, load_profile
+    from edgetl.devices.catalogue import find, load_profile
 
     profile = load_profile(name)
     if as_json:
         console.print_json(profile)
     else:
-        typer.echo((Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml").read_text(), nl=False)
+        typer.echo(find(name).read_text(), nl=False)
 
 
 @devices_app.command("detect")
 @reports_errors
 def detect_device(as_json: Json = False) -> None:
     """What this machine is, the closest profile, and what differs from it."""
-    from edgetl.devices.profile import closest
+    from edgetl.devices.matching import closest
     from edgetl.machine import detect
 
     machine = detect()

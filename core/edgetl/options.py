@@ -43,6 +43,6 @@ def names(value: str | None) -> list[str] | None:
 
 def profile(device: str | None) -> Any:
     """The profile of `--device`; this machine when there is none."""
-    from edgetl.devices.profile import host_profile, load_profile
+    from edgetl.devices.catalogue import host_profile, load_profile
 
     return host_profile() if device is None else load_profile(device)

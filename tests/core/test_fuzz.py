@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import Cli
 from tests.fuzzing import Watch, fuzz, survives, use_manifest, use_measurements, use_profile, use_report
 
-from edgetl.devices.profile import host_profile
+from edgetl.devices.catalogue import host_profile
 
 WATCHED: dict[str, Watch] = {}
 

@@ -10,8 +10,9 @@ import pytest
 from tests.conftest import Cli
 
 from edgetl.bundle import open_bundle
+from edgetl.devices.catalogue import host_profile, load_profile
 from edgetl.devices.check import check
-from edgetl.devices.profile import Profile, host_profile, load_profile
+from edgetl.devices.profile import Profile
 from edgetl.devices.verdict import Report, VariantReport
 from edgetl.export.config import ExportConfig
 from edgetl.export.planting import rehash

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from edgetl.bundle import open_bundle
+from edgetl.devices.catalogue import host_profile
 from edgetl.devices.compare import compare, find_subject
 from edgetl.devices.launches import LaunchPlan
-from edgetl.devices.profile import EngineChoice, Profile, host_profile
+from edgetl.devices.profile import EngineChoice, Profile
 from edgetl.errors import ArtefactError, ConfigError, DependencyError
 
 

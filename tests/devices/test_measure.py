@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from edgetl.bundle import open_bundle
+from edgetl.devices.catalogue import host_profile
 from edgetl.devices.measure import bench
-from edgetl.devices.profile import EngineChoice, Profile, host_profile
+from edgetl.devices.profile import EngineChoice, Profile
 from edgetl.errors import DependencyError
 from edgetl.files import write_json
 from edgetl.machine import detect

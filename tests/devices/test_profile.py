@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from tests.conftest import Cli
 
-from edgetl.devices.profile import closest, differences, load_profile, names
+from edgetl.devices.catalogue import load_profile, names
+from edgetl.devices.matching import closest, differences
 from edgetl.errors import ConfigError
 from edgetl.machine import Machine, detect
 

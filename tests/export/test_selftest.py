@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import Cli
 
 from edgetl.bundle import open_bundle
-from edgetl.devices.profile import host_profile
+from edgetl.devices.catalogue import host_profile
 from edgetl.export.selftest import SelfTest, known_faults, selftest
 
 BY = {

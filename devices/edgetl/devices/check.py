@@ -14,7 +14,8 @@ from edgetl.devices.launches import LaunchPlan, Subject, measure_launches
 from edgetl.devices.layers.input import Preprocess
 from edgetl.devices.layers.latency import budget_reasons, latency_of
 from edgetl.devices.layers.task import Evidence, measure, pass_share, task_layer
-from edgetl.devices.profile import LatencyBudget, Profile, differences
+from edgetl.devices.matching import differences
+from edgetl.devices.profile import LatencyBudget, Profile
 from edgetl.devices.statistics import ALPHA
 from edgetl.devices.verdict import Reason, Report, VariantReport, settle, worst
 from edgetl.errors import ConfigError

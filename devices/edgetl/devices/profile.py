@@ -1,34 +1,55 @@
-"""A device profile: one TOML file with the hardware, the engines' options, the bounds and the tolerances."""
+"""A device profile: one TOML file with the hardware, the engines' options, the budgets and the tolerances."""
 
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from edgetl.errors import ConfigError, suggest
-from edgetl.files import read_toml
-from edgetl.machine import Machine
-from edgetl.plugins import ENGINES
-from edgetl.types import Option
+from edgetl.types import Option, Precision
 
-FOLDER = Path(__file__).parent / "profiles"
+Accelerator = Literal["cpu", "cuda", "intel-gpu", "intel-npu"]
+"""What computes: the processor, an NVIDIA GPU, or Intel's GPU or NPU (through OpenVINO)."""
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Hardware(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a machine must be. Empty means "any"; `board` is a part of the board's name."""
+    """What a machine must be, and what its maker says it can. Empty means "any".
+
+    `board`, `cpu`, `gpu` and `npu` are a part of the name that the machine reports. The figures below them are the
+    maker's, each with its source in `[sources]`: usable `cores`, memory in GB (10⁹ bytes) and its bandwidth, dense
+    INT8 and FP16 rates in 10¹² operations a second, the power the device may draw in watts.
+    """
 
     system: str = ""
     arch: str = ""
-    accelerator: str = "cpu"
+    accelerator: Accelerator = "cpu"
     board: str = ""
+    cpu: str = ""
+    gpu: str = ""
+    npu: str = ""
     features: tuple[str, ...] = ()
+    cores: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    memory_gb: Positive | None = None
+    gpu_memory_gb: Positive | None = None
+    memory_gb_per_s: Positive | None = None
+    int8_tops: Positive | None = None
+    fp16_tflops: Positive | None = None
+    power_w: Positive | None = None
 
 
 class EngineChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An engine the device runs, with the options it is opened with."""
+    """An engine the device runs, with the options it is opened with, and the precisions it is good at, best first."""
 
     name: str
     options: dict[str, Option] = {}
+    precisions: tuple[Precision, ...] = ()
+
+
+class QuantisationAdvice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the hardware likes: one weight scale a channel or a tensor, and why, for people, in `note`."""
+
+    weights: Literal["per-channel", "per-tensor"] = "per-channel"
+    note: str = ""
 
 
 class Tolerance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,11 +90,13 @@ class Numerics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Accuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The largest drop of the task metric that ships, in percentage points.
 
+    `confidence`: how sure a verdict must be; what is left of 1 is the error budget of all questions together.
     `max_class_drop_points` bounds every class and group too; without it damaged ones are named only.
     """
 
     metric: Literal["top1", "macro_f1"] = "top1"
     max_drop_points: float = 1.0
+    confidence: Annotated[float, msgspec.Meta(ge=0.8, le=0.999)] = 0.95
     max_class_drop_points: float | None = None
 
     def __post_init__(self) -> None:
@@ -84,77 +107,48 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class LatencyBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The slowest single-stream latency that ships, in milliseconds; None is not judged."""
+    """What ships at most, or for `per_second` at least; None is not judged.
 
-    p50_ms: float | None = None
-    p99_ms: float | None = None
+    `p50_ms` and `p99_ms`: a query in `scenario`, which takes one sample (single-stream) or `batch` (multi-stream).
+    `per_second`: samples a second when all are at hand, `batch` an engine call. `cold_start_ms`: from a fresh process
+    to the first answer. `rss_mb`: resident memory while it answers; `size_mb`: the variant's files; both in 10⁶ bytes.
+    """
 
-    def __post_init__(self) -> None:
-        if any(value is not None and not value > 0 for value in (self.p50_ms, self.p99_ms)):
-            raise ValueError("a latency budget must be positive")
+    p50_ms: Positive | None = None
+    p99_ms: Positive | None = None
+    per_second: Positive | None = None
+    cold_start_ms: Positive | None = None
+    rss_mb: Positive | None = None
+    size_mb: Positive | None = None
+    scenario: Literal["single-stream", "multi-stream"] = "single-stream"
+    batch: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
 
     @property
     def asked(self) -> bool:
-        """Whether there is any budget."""
+        """Whether there is a budget for the latency of a query."""
         return self.p50_ms is not None or self.p99_ms is not None
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A device. `verified` only where the whole chain was run on it."""
+    """A device. `verified` only where the whole chain was run on it.
+
+    `extends` names another profile, whose values hold where this one has none. `source` is where most of it comes
+    from; `sources` names the source of single figures by their key, as `hardware.cores`.
+    """
 
     name: str
     title: str
     verified: bool = False
     source: str = ""
+    extends: str | None = None
+    sources: dict[str, str] = {}
     hardware: Hardware = Hardware()
-    engines: tuple[EngineChoice, ...]
+    engines: tuple[EngineChoice, ...] = ()
     accuracy: Accuracy = Accuracy()
     latency: LatencyBudget = LatencyBudget()
     numerics: Numerics = Numerics()
+    quantisation: QuantisationAdvice = QuantisationAdvice()
 
     def options(self, engine: str) -> dict[str, Option] | None:
         """The options for `engine`, or None when the device does not run it."""
         return next((dict(choice.options) for choice in self.engines if choice.name == engine), None)
-
-
-def names() -> list[str]:
-    """The shipped profiles, in alphabetical order."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
-
-
-def load_profile(name: str) -> Profile:
-    """A shipped profile by name, or any profile by path (`*.toml`). Raises ConfigError."""
-    if name.endswith(".toml"):
-        return read_toml(Path(name), Profile)
-    if name not in names():
-        raise ConfigError(f"unknown device `{name}`", hint=suggest(name, names()))
-    return read_toml(FOLDER / f"{name}.toml", Profile)
-
-
-def host_profile() -> Profile:
-    """This machine, whatever it is: every known engine with its defaults, the shipped tolerances."""
-    return Profile(name="host", title="this machine", engines=tuple(EngineChoice(name=name) for name in ENGINES))
-
-
-def differences(profile: Profile, machine: Machine) -> list[str]:
-    """Why `machine` is not the device of `profile`; empty when it is."""
-    wanted = profile.hardware
-    found = []
-    if wanted.system not in ("", machine.system):
-        found.append(f"system is `{machine.system}`, the device has `{wanted.system}`")
-    if wanted.arch not in ("", machine.arch):
-        found.append(f"architecture is `{machine.arch}`, the device has `{wanted.arch}`")
-    if wanted.board and wanted.board not in machine.board:
-        found.append(f"board is `{machine.board or 'unknown'}`, the device is `{wanted.board}`")
-    if wanted.accelerator == "cuda" and not (machine.gpus or (wanted.board and wanted.board in machine.board)):
-        found.append("no NVIDIA GPU is here")
-    lacking = [feature for feature in wanted.features if feature not in machine.features]
-    if lacking:
-        found.append(f"processor lacks `{'`, `'.join(lacking)}`")
-    return found
-
-
-def closest(machine: Machine) -> tuple[Profile, list[str]]:
-    """The shipped profile with the fewest differences to `machine`, and these differences."""
-    ranked = [(profile, differences(profile, machine)) for profile in map(load_profile, names())]
-    return min(ranked, key=lambda pair: (len(pair[1]), not pair[0].hardware.board, pair[0].name))

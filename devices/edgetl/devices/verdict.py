@@ -10,7 +10,10 @@ from edgetl.devices.multiplicity import holm
 from edgetl.devices.statistics import ALPHA
 from edgetl.types import EngineFacts, Verdict
 
-Layer = Literal["hardware", "engine", "precision", "input", "numerics", "task", "latency", "baseline"]
+Layer = Literal["hardware", "engine", "precision", "input", "numerics", "task", "latency", "resources", "baseline"]
+
+QUANTILES = (0.0, 0.01, 0.05, *(step / 10 for step in range(1, 10)), 0.95, 0.99, 1.0)
+"""The levels at which a latency's distribution is kept."""
 
 _SEVERITY: dict[Verdict, int] = {"pass": 0, "skipped": 0, "undecided": 1, "fail": 2}
 
@@ -45,7 +48,10 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds a query, single stream. Bounds are one-sided at 95 %, when they were asked for."""
+    """Milliseconds a query. Bounds are one-sided at the profile's confidence, when they were asked for.
+
+    `quantiles`: the distribution at `QUANTILES`, empty when single times were not kept.
+    """
 
     p50: float
     p99: float | None
@@ -53,6 +59,34 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     p50_high: float | None = None
     p99_low: float | None = None
     p99_high: float | None = None
+    quantiles: tuple[float, ...] = ()
+
+
+class ClassReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened to the samples of one class or group: accuracy of torch and of the variant, fractions of 1.
+
+    `drop_points` in percentage points, with exact bounds for this class alone; `damaged`: significantly more was lost
+    here than elsewhere.
+    """
+
+    name: str
+    samples: int
+    reference: float
+    value: float
+    drop_points: Interval
+    damaged: bool = False
+
+
+class Resources(msgspec.Struct, frozen=True, kw_only=True):
+    """What else a profile may bound; None was not measured. Memory in 10⁶ bytes, times in ms."""
+
+    per_second: float | None = None
+    per_second_low: float | None = None
+    per_second_high: float | None = None
+    cold_start_ms: float | None = None
+    cold_start_low: float | None = None
+    cold_start_high: float | None = None
+    rss_mb: float | None = None
 
 
 class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +105,9 @@ class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
     reproduction_sqnr_db: float | None = None
     latency_ms: Latency | None = None
     size_bytes: int = 0
+    classes: tuple[ClassReport, ...] = ()
+    resources: Resources | None = None
+    baseline_latency_ms: Latency | None = None
     facts: EngineFacts | None = None
     reasons: tuple[Reason, ...] = ()
 

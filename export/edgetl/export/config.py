@@ -5,7 +5,9 @@ from typing import Literal
 import msgspec
 
 from edgetl import plugins
-from edgetl.devices.profile import Profile, differences, host_profile, load_profile
+from edgetl.devices.catalogue import host_profile, load_profile
+from edgetl.devices.matching import differences
+from edgetl.devices.profile import Profile
 from edgetl.errors import DependencyError
 from edgetl.export.golden import GoldenKind
 from edgetl.export.targets import load_target, parse_variant

@@ -14,10 +14,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from edgetl.bundle import Bundle, open_bundle
+from edgetl.devices.catalogue import host_profile
 from edgetl.devices.check import check
 from edgetl.devices.measure import BenchReport, bench
 from edgetl.devices.measurements import remember
-from edgetl.devices.profile import host_profile
 from edgetl.devices.verdict import Report
 from edgetl.export.config import ExportConfig
 from edgetl.export.report import write_report

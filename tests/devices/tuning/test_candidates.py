@@ -5,7 +5,8 @@ from pathlib import Path
 import msgspec
 
 from edgetl.bundle import open_bundle
-from edgetl.devices.profile import EngineChoice, Profile, host_profile
+from edgetl.devices.catalogue import host_profile
+from edgetl.devices.profile import EngineChoice, Profile
 from edgetl.devices.tuning.candidates import Candidate, latency_candidates, physical_cores, throughput_candidates
 from edgetl.machine import detect
 

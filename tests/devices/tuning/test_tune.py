@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from edgetl.bundle import open_bundle
+from edgetl.devices.catalogue import host_profile, load_profile
 from edgetl.devices.launches import LaunchPlan
-from edgetl.devices.profile import EngineChoice, Profile, host_profile, load_profile
+from edgetl.devices.profile import EngineChoice, Profile
 from edgetl.devices.tuning.candidates import Candidate
 from edgetl.devices.tuning.measuring import Sessions, Turns, right_answers
 from edgetl.devices.tuning.search import Cost, Rules, Runner
