@@ -30,9 +30,10 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """No test reads or fills the user's own cache."""
+    """No test reads or fills the user's own cache, or reads the user's own profiles."""
     folder = tmp_path_factory.mktemp("cache")
     os.environ["EDGETL_CACHE"] = str(folder)
+    os.environ["EDGETL_DEVICES"] = str(tmp_path_factory.mktemp("devices"))
     return folder
 
 

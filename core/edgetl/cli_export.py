@@ -22,9 +22,14 @@ def export(
     run: Annotated[Path, typer.Argument(help="A run folder written by `edgetl finetune`.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The bundle folder to write.")],
     variants: Annotated[
-        str | None, typer.Option(help="Comma-separated ENGINE-PRECISION; default: fp32 and int8 of what is installed.")
+        str | None,
+        typer.Option(
+            help="Comma-separated ENGINE-PRECISION; default: what --device runs, else fp32 and int8 of what is here."
+        ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="A device profile whose bounds the variants are to hold.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="A device profile: its variants are made, its bounds held.")
+    ] = None,
     max_drop: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(help="Points an int8 variant may lose before more is tried; default: the device's bound."),

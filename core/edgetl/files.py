@@ -62,7 +62,11 @@ def read_json(path: Path, kind: type[S], *, major: int | None = None) -> S:
 
     Raises ArtefactError: missing, too large, no JSON, another shape, or a newer major schema.
     """
-    raw = _read(path, ArtefactError)
+    return decode_json(read_bytes(path, ArtefactError), path, kind, major=major)
+
+
+def decode_json(raw: bytes, path: Path, kind: type[S], *, major: int | None = None) -> S:
+    """`raw`, the content of `path`, as `kind`; raises as `read_json`."""
     try:
         if major is not None:
             check_schema(msgspec.json.decode(raw), path, major)
@@ -106,13 +110,14 @@ def _choices(message: str, kind: type[Any]) -> str | None:
     """For a refused word: the words its field takes."""
     found = re.search(r"at `\$\.(\w+)`", message)
     taken = [field.type for field in msgspec.structs.fields(kind) if found and field.encode_name == found.group(1)]
-    words = [str(word) for word in getattr(taken[0], "__args__", ())] if taken else []
+    bare = [getattr(each, "__origin__", each) if hasattr(each, "__metadata__") else each for each in taken]
+    words = [str(word) for word in getattr(bare[0], "__args__", ())] if bare else []
     return f"it takes {', '.join(words)}" if words and "enum" in message else None
 
 
 def read_toml(path: Path, kind: type[S]) -> S:
     """Decodes a TOML file that people write; an unknown key is an error with a suggestion."""
-    raw = _read(path, ConfigError)
+    raw = read_bytes(path, ConfigError)
     try:
         return msgspec.toml.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -136,7 +141,8 @@ def _keys(kind: Any) -> set[str]:
     return set().union(*(_keys(part) for part in getattr(kind, "__args__", ())))
 
 
-def _read(path: Path, error: type[EdgetlError]) -> bytes:
+def read_bytes(path: Path, error: type[EdgetlError]) -> bytes:
+    """The content of a file of at most `MAX_JSON_BYTES`. Raises `error`."""
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise error(f"`{path}` is larger than {MAX_JSON_BYTES} bytes", hint="this is no edgetl file")

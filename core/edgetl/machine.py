@@ -1,33 +1,29 @@
-"""What this computer is: architecture, processor features, memory, board and GPU, read from the kernel."""
+"""What this computer is: architecture, processor features, memory, board, accelerators, and what of it may be used."""
 
+import functools
 import os
 import platform
-import re
 from pathlib import Path
 
 import msgspec
 
-FEATURES = {
-    "avx2": "avx2",
-    "avx512f": "avx512f",
-    "avx512_vnni": "avx512-vnni",
-    "avx_vnni": "avx-vnni",
-    "avx512_bf16": "avx512-bf16",
-    "avx512_fp16": "avx512-fp16",
-    "amx_int8": "amx-int8",
-    "amx_bf16": "amx-bf16",
-    "asimd": "neon",
-    "asimddp": "dotprod",
-    "asimdhp": "fp16",
-    "i8mm": "i8mm",
-    "bf16": "bf16",
-    "sve": "sve",
-}
-"""Kernel flag → the name used here, for the features that decide which kernels an engine picks."""
+from edgetl import accelerators, containers
+from edgetl.accelerators import IntelDevice, NvidiaGpu
+from edgetl.processors import processor_features, processor_name
+from edgetl.procfs import cpu_list, field, text
+
+ROOT = Path("/")
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """A computer as far as inference cares. Memory is in bytes; `board` and `gpus` may be empty."""
+    """A computer as far as inference cares. Memory is in bytes; what cannot be known is empty, 0 or None.
+
+    `cores` and `memory_bytes` are what this process may use, `host_cores` and `host_memory_bytes` what the computer
+    has; `container` names what stands between them, if one does. `gpus` are NVIDIA's by name, `nvidia` the same with
+    what the driver says of them. `l4t` is the release of a Jetson's Linux.
+
+    Later fields have defaults, for manifests, plans and measurements keep machines that knew fewer.
+    """
 
     system: str
     arch: str
@@ -37,21 +33,28 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int
     board: str
     gpus: tuple[str, ...]
+    nvidia: tuple[NvidiaGpu, ...] = ()
+    l4t: str = ""
+    intel_gpus: tuple[IntelDevice, ...] = ()
+    intel_npus: tuple[IntelDevice, ...] = ()
+    container: str = ""
+    host_cores: int = 0
+    host_memory_bytes: int = 0
 
 
-def detect() -> Machine:
-    """Reads /proc and /sys; on another system the parts that cannot be known stay empty."""
-    cpuinfo = _text("/proc/cpuinfo")
-    flags = set(_field(cpuinfo, "flags", "Features").split())
-    return Machine(
-        system=platform.system(),
-        arch=platform.machine(),
-        cpu=_field(cpuinfo, "model name", "Model"),
-        features=tuple(name for flag, name in FEATURES.items() if flag in flags),
-        cores=_usable_cores(),
-        memory_bytes=_memory_bytes(),
-        board=_text("/proc/device-tree/model").strip("\0\n "),
-        gpus=_nvidia_gpus(),
+def detect(root: Path = ROOT, *, arch: str | None = None, details: bool = False) -> Machine:
+    """Reads /proc and /sys below `root`; on another system than Linux most of it stays empty.
+
+    The hardware is read once a process and remembered, the limits on cores and memory every time. With `details`
+    NVIDIA's driver is asked for the GPUs' memory and compute capability, which takes up to seconds the first time.
+    """
+    machine = _hardware(root, arch or platform.machine(), details)
+    limits = containers.limits(root)
+    cores, memory = len(_allowed(root)) or machine.cores, machine.memory_bytes
+    return msgspec.structs.replace(
+        machine,
+        cores=cores if limits.cores is None else min(cores, max(1, int(limits.cores))),
+        memory_bytes=memory if limits.memory_bytes is None or not memory else min(memory, limits.memory_bytes),
     )
 
 
@@ -63,36 +66,44 @@ def saturates_int8(machine: Machine) -> bool:
     return "avx2" in machine.features and not {"avx512-vnni", "avx-vnni"} & set(machine.features)
 
 
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(errors="replace")
-    except OSError:
-        return ""
+@functools.lru_cache(maxsize=4)
+def _hardware(root: Path, arch: str, details: bool) -> Machine:
+    """The whole computer, whatever this process may use of it."""
+    cpuinfo = text(root / "proc/cpuinfo")
+    container = containers.container(root)
+    gpus = accelerators.nvidia_gpus(root, details=details, contained=bool(container))
+    cores, memory = len(_online(root)) or os.cpu_count() or 1, containers.total_memory_bytes(root)
+    return Machine(
+        system=platform.system(),
+        arch=arch,
+        cpu=processor_name(cpuinfo),
+        features=processor_features(cpuinfo),
+        cores=cores,
+        memory_bytes=memory,
+        board=_board(root, cpuinfo),
+        gpus=tuple(gpu.name for gpu in gpus),
+        nvidia=gpus,
+        l4t=accelerators.l4t_release(root),
+        intel_gpus=accelerators.intel_gpus(root),
+        intel_npus=accelerators.intel_npus(root),
+        container=container,
+        host_cores=cores,
+        host_memory_bytes=memory,
+    )
 
 
-def _field(text: str, *keys: str) -> str:
-    for key in keys:
-        if found := re.search(rf"^{key}\s*:\s*(.*)$", text, re.MULTILINE):
-            return found.group(1).strip()
-    return ""
+def _board(root: Path, cpuinfo: str) -> str:
+    """The device tree's model. A container does not show it, but the SoC's driver or /proc/cpuinfo may repeat it."""
+    places = ("proc/device-tree/model", "sys/devices/soc0/machine")
+    told = [text(root / place).strip("\0\n ") for place in places]
+    return next((name for name in told if name), field(cpuinfo, "Model"))
 
 
-def _usable_cores() -> int:
-    """Cores this process may run on, cut by a container's CPU quota."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _text("/sys/fs/cgroup/cpu.max").split()
-    if len(quota) == 2 and quota[0].isdigit():
-        allowed = min(allowed, max(1, int(quota[0]) // int(quota[1])))
-    return allowed
+def _online(root: Path) -> set[int]:
+    return cpu_list(text(root / "sys/devices/system/cpu/online"))
 
 
-def _memory_bytes() -> int:
-    total = re.search(r"^MemTotal:\s*(\d+) kB", _text("/proc/meminfo"), re.MULTILINE)
-    memory = int(total.group(1)) * 1024 if total else 0
-    limit = _text("/sys/fs/cgroup/memory.max").strip()
-    return min(memory, int(limit)) if limit.isdigit() else memory
-
-
-def _nvidia_gpus() -> tuple[str, ...]:
-    folders = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    return tuple(_field(_text(str(folder)), "Model") for folder in folders)
+def _allowed(root: Path) -> set[int]:
+    """The processors this thread may run on (sched_setaffinity(2), cpusets), of those that are there."""
+    allowed = cpu_list(field(text(root / "proc/thread-self/status"), "Cpus_allowed_list"))
+    return allowed & (_online(root) or allowed)

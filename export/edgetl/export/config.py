@@ -14,11 +14,13 @@ from edgetl.export.targets import load_target, parse_variant
 from edgetl.machine import detect
 from edgetl.types import Option
 
+DEFAULT_PRECISIONS = ("fp32", "int8")
 DEFAULT_VARIANTS = ("onnxruntime-fp32", "onnxruntime-int8", "openvino-fp32", "openvino-int8")
 
 
 class ExportConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What `export` is asked to do. `variants` None: the four of processors whose libraries are installed.
+    """What `export` is asked to do. `variants` None: what the profile `device` runs, without one the four of
+    processors; in both cases those whose libraries are installed.
 
     `max_drop`: percentage points that an int8 variant may lose before more is tried; None takes the bound of
     `device`, a profile, or of this machine. `escalate` False makes them once. `calibration_samples` None: as many
@@ -72,19 +74,41 @@ class ExportResult(msgspec.Struct, frozen=True, kw_only=True):
     variants: tuple[ExportedVariant, ...]
 
 
-def chosen_variants(asked: tuple[str, ...] | None) -> tuple[list[str], dict[str, str]]:
-    """The variants to make, and those left out with the reason. Raises ConfigError or DependencyError."""
+def chosen_variants(asked: tuple[str, ...] | None, device: str | None = None) -> tuple[list[str], dict[str, str]]:
+    """The variants to make, and those left out with the reason. Raises ConfigError or DependencyError.
+
+    Without `asked`: each engine of the profile `device` in the precisions it is good at, else `DEFAULT_VARIANTS`.
+    """
     if asked is not None:
         for name in asked:
             load_target(parse_variant(name)[0])
         return list(dict.fromkeys(asked)), {}
-    absent = {name: plugins.missing(plugins.TARGETS[parse_variant(name)[0]]) for name in DEFAULT_VARIANTS}
+    wanted = variants_of(load_profile(device)) if device else DEFAULT_VARIANTS
+    absent = {name: plugins.missing(plugins.TARGETS[parse_variant(name)[0]]) for name in wanted}
     refused = {name: f"`{'`, `'.join(lacking)}` is not installed" for name, lacking in absent.items() if lacking}
     if len(refused) == len(absent):
         raise DependencyError(
             "no engine to export for is installed", hint="install `edgetl[openvino]` or another engine"
         )
-    return [name for name in DEFAULT_VARIANTS if name not in refused], refused
+    return [name for name in wanted if name not in refused], refused
+
+
+def variants_of(device: Profile) -> tuple[str, ...]:
+    """The profile's engines in the order of preference, each in its precisions, best first; fp32 and int8 if it names
+    none."""
+    return tuple(
+        f"{choice.name}-{precision}"
+        for choice in device.engines
+        for precision in choice.precisions or DEFAULT_PRECISIONS
+    )
+
+
+def for_device(config: ExportConfig) -> ExportConfig:
+    """`config` with what the profile `device` says of quantisation, where the user said nothing. Raises ConfigError."""
+    if config.device is None or config.per_tensor:
+        return config
+    weights = load_profile(config.device).quantisation.weights
+    return msgspec.structs.replace(config, per_tensor=weights == "per-tensor")
 
 
 def judging_profile(config: ExportConfig) -> Profile:

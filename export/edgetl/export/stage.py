@@ -12,7 +12,7 @@ from edgetl import plugins
 from edgetl.bundle import Bundle, file_records, write_manifest
 from edgetl.devices.profile import Profile
 from edgetl.devices.verdict import Report
-from edgetl.export.config import ExportConfig, ExportResult, chosen_variants, judging_profile
+from edgetl.export.config import ExportConfig, ExportResult, chosen_variants, for_device, judging_profile
 from edgetl.export.content import source_record, write_content, write_graph
 from edgetl.export.escalation import Made, escalate
 from edgetl.export.outcome import listed, with_verdicts
@@ -40,7 +40,8 @@ def export(
     """
     began = time.perf_counter()
     check_target(out, overwrite=overwrite, inputs=(run,))
-    names, refused = chosen_variants(config.variants)
+    config = for_device(config)
+    names, refused = chosen_variants(config.variants, config.device)
     profile = judging_profile(config)
     source = open_source(run, Path(config.data) if config.data else None)
     images = training_images(source.split("train"), config.seed, config.calibration_samples)

@@ -121,7 +121,7 @@ def own_plan(bundle: Bundle) -> Plan | None:
 
 def same_hardware(one: Machine, other: Machine) -> bool:
     """Whether a measurement of `one` holds on `other`: all that decides about kernels, threads and devices is equal."""
-    fields = ("system", "arch", "cpu", "features", "cores", "gpus", "board")
+    fields = ("system", "arch", "cpu", "features", "cores", "gpus", "board", "intel_gpus", "intel_npus")
     return all(getattr(one, name) == getattr(other, name) for name in fields)
 
 

@@ -4,14 +4,14 @@ import json
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import msgspec
 import numpy as np
 
 from edgetl.errors import EngineError, first_line
 from edgetl.machine import detect, saturates_int8
 from edgetl.runtime.engines import compute_precision, refusal, typed_options
+from edgetl.runtime.engines.options import OnnxRuntimeOptions
 from edgetl.telemetry import no_telemetry
 from edgetl.types import EngineFacts, Feeds, Options, Outputs, TensorSpec
 
@@ -23,16 +23,6 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8"}
 COMPUTE = ("Conv", "Gemm", "MatMul")
 """Part of the operator name of every layer that does the arithmetic (FusedConv, QLinearConv, MatMulInteger, …)."""
-
-
-class OnnxRuntimeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`threads` 0 leaves the number to the engine. `optimization` "none" runs the graph node by node as it is written,
-    slowly: some rewrites are wrong for graphs made for another engine.
-    """
-
-    provider: Literal["cpu", "cuda"] = "cpu"
-    threads: Annotated[int, msgspec.Meta(ge=0)] = 0
-    optimization: Literal["all", "none"] = "all"
 
 
 def open_engine(path: Path, options: Options) -> "OnnxRuntimeEngine":
@@ -81,6 +71,8 @@ def _session_options(options: OnnxRuntimeOptions) -> Any:
     session = ort.SessionOptions()
     session.intra_op_num_threads = options.threads
     session.log_severity_level = 3
+    if options.spinning is not None:
+        session.add_session_config_entry("session.intra_op.allow_spinning", str(int(options.spinning)))
     if options.optimization == "none":
         session.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if saturates_int8(detect()):

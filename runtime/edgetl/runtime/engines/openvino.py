@@ -3,13 +3,15 @@
 import threading
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
+import numpy as np
 
 from edgetl.errors import EngineError, first_line
 from edgetl.runtime.engine_cache import compiled_key, remembered
 from edgetl.runtime.engines import compute_precision, refusal, typed_options
+from edgetl.runtime.engines.options import OpenVinoOptions
 from edgetl.telemetry import no_telemetry
 from edgetl.types import Array, EngineFacts, Feeds, Options, Outputs, TensorSpec
 
@@ -23,22 +25,8 @@ COMPUTE = ("Convolution", "FullyConnected", "MatMul", "Deconvolution")
 TROUBLE = (RuntimeError, ValueError, TypeError)
 """What OpenVINO raises."""
 
-
-class OpenVinoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`inference_precision` is what layers that are not quantised run in; `fast` is the engine's own choice.
-
-    `threads` and `streams` 0 leave the number to the engine. `batch` compiles for batches of that size, which is
-    faster than leaving it open (0); the first batch of another size compiles the model once more, left open.
-    `cache` keeps the compiled model for the next start; only for the processor.
-    """
-
-    device: str = "CPU"
-    inference_precision: Literal["fp32", "fp16", "bf16", "fast"] = "fp32"
-    hint: Literal["latency", "throughput"] = "latency"
-    threads: Annotated[int, msgspec.Meta(ge=0)] = 0
-    streams: Annotated[int, msgspec.Meta(ge=0)] = 0
-    batch: Annotated[int, msgspec.Meta(ge=0)] = 0
-    cache: bool = True
+ARITHMETIC = {"GPU": ("fp32", "fp16", "fast"), "NPU": ("fp16", "fast")}
+"""What a device computes in where a layer is not quantised, if not all of `HINTS`."""
 
 
 def open_engine(path: Path, options: Options) -> "OpenVinoEngine":
@@ -82,6 +70,8 @@ class OpenVinoEngine:
         requests = self._requests
         try:
             if self._options.batch and any(a.shape[:1] != (self._options.batch,) for a in feeds.values()):
+                if self._options.kind == "NPU":
+                    return _in_pieces(requests, feeds, self._options.batch)
                 requests = self._for_any_batch()
             return requests.run(feeds)
         except (*TROUBLE, KeyError, AttributeError) as error:
@@ -123,6 +113,16 @@ class _Requests:
         outputs = {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(self._outputs)}
         self._idle.append(request)
         return outputs
+
+
+def _in_pieces(requests: _Requests, feeds: Feeds, size: int) -> Outputs:
+    """The outputs of a batch that is a multiple of `size`, computed `size` samples at a time."""
+    count = len(next(iter(feeds.values())))
+    if count == 0 or count % size or any(len(array) != count for array in feeds.values()):
+        raise ValueError(f"a batch of {count} for a model that was compiled for batches of {size}")
+    starts = range(0, count, size)
+    pieces = [requests.run({name: array[i : i + size] for name, array in feeds.items()}) for i in starts]
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
 def _shared(array: Array) -> Any:
@@ -190,16 +190,23 @@ def _reason(error: Exception) -> str:
 
 
 def _properties(options: OpenVinoOptions) -> dict[str, Any]:
+    """What OpenVINO is told. Raises EngineError when the device has no arithmetic of the precision asked for."""
+    has = ARITHMETIC.get(options.kind, tuple(HINTS))
+    if options.inference_precision not in has:
+        asked, other = options.inference_precision, " or ".join(each for each in has if each != "fast")
+        raise EngineError(NAME, f"the {options.kind} does not compute in `{asked}`", hint=f"export {other} for it")
     properties: dict[str, Any] = {"PERFORMANCE_HINT": options.hint.upper()}
     if options.device == "CPU":
         # otherwise a matrix product with int8 weights rounds its activations too, which nobody asked for
         properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"  # as a number 2024.6 refuses it
-    if HINTS[options.inference_precision]:
+    if HINTS[options.inference_precision] and options.kind != "NPU":  # which has that arithmetic only, and no hint
         properties["INFERENCE_PRECISION_HINT"] = HINTS[options.inference_precision]
     if options.threads:
         properties["INFERENCE_NUM_THREADS"] = options.threads
     if options.streams:
         properties["NUM_STREAMS"] = options.streams
+    if options.pinning is not None:
+        properties["ENABLE_CPU_PINNING"] = options.pinning
     return properties
 
 

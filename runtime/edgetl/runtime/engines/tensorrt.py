@@ -7,7 +7,6 @@ import os
 import threading
 import warnings
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -17,6 +16,7 @@ from edgetl.cache import cache_directory
 from edgetl.errors import ConfigError, EngineError, first_line
 from edgetl.runtime.engine_cache import keep, not_kept
 from edgetl.runtime.engines import compute_precision, typed_options
+from edgetl.runtime.engines.options import TensorRtOptions
 from edgetl.runtime.tensorrt.batches import checked, in_pieces, pieces
 from edgetl.runtime.tensorrt.build import Log, build, sizes
 from edgetl.runtime.tensorrt.cache import EngineKey, content_hash, engine_path, exclusive, find, store, timing_path
@@ -27,13 +27,6 @@ from edgetl.types import EngineFacts, Feeds, Options, Outputs, TensorSpec
 
 NAME = "tensorrt"
 CACHE = "tensorrt"
-
-
-class TensorRtOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`device`: the GPU's index. `cache`: a folder for built engines; empty means edgetl's own cache."""
-
-    device: Annotated[int, msgspec.Meta(ge=0)] = 0
-    cache: str = ""
 
 
 def open_engine(path: Path, options: Options) -> "TensorRtEngine":
