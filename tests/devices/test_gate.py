@@ -11,6 +11,7 @@ from tests.conftest import Cli
 
 from edgetl.devices.layers.latency import budget_reasons, latency_of, regression_reason
 from edgetl.devices.profile import LatencyBudget
+from edgetl.devices.verdict import QUANTILES
 from edgetl.export.config import ExportConfig
 from edgetl.export.planting import rehash
 from edgetl.export.stage import export
@@ -59,8 +60,11 @@ def test_against_itself_nothing_is_worse(cli: Cli, bundle: Path, tmp_path: Path)
     assert "the same model files" in accuracy or "the same model files" in speed
     latency = report["variants"][0]["latency_ms"]
     assert 0 < latency["p50_low"] <= latency["p50"] <= latency["p50_high"]
+    before = report["variants"][0]["baseline_latency_ms"]
+    assert before["p50"] > 0 and len(before["quantiles"]) == len(latency["quantiles"]) == len(QUANTILES)
     again = gated(cli, bundle, "--baseline", tmp_path / "report.json")
     assert any("not measured in turns" in text for text in texts(again, "baseline"))
+    assert again["variants"][0]["baseline_latency_ms"] is None, "a report's latency is of another hour"
     assert again["baseline"].endswith("report.json")
 
 

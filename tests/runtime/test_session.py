@@ -24,7 +24,7 @@ from edgetl.export.planting import rehash
 from edgetl.finetune.cache.pictures import decode_once
 from edgetl.finetune.cache.room import open_cache
 from edgetl.finetune.data.dataset import read_dataset
-from edgetl.manifest import Manifest
+from edgetl.manifest import SCHEMA, Manifest
 from edgetl.run import open_run
 from edgetl.runtime import Session, load
 from edgetl.runtime.lease import Lease
@@ -308,5 +308,5 @@ def test_measurements_lie_beside_the_signed_content(own_bundle: Path, cli: Cli) 
     assert cli("bench", own_bundle, "--seconds", "0.1", "--variants", "openvino-int8", "--json").exit_code == 0
     assert (own_bundle / "manifest.json").read_bytes() == before
     inspected = json.loads(cli("inspect", own_bundle, "--json").stdout)
-    assert inspected["measurements"][-1]["command"] == "bench" and inspected["schema"] == "1.2"
+    assert inspected["measurements"][-1]["command"] == "bench" and inspected["schema"] == SCHEMA
     assert open_bundle(own_bundle)

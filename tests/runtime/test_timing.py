@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from edgetl.errors import ConfigError
-from edgetl.runtime.timing import percentile_interval, percentile_p_value, ratio, ratio_p_value, t_cdf, t_quantile
+from edgetl.runtime.timing import (
+    level,
+    level_p_value,
+    percentile_interval,
+    percentile_p_value,
+    ratio,
+    ratio_p_value,
+    t_cdf,
+    t_quantile,
+)
 from edgetl.types import Array
 
 
@@ -182,3 +191,38 @@ def test_what_cannot_be_bounded_is_refused() -> None:
         with pytest.raises(ConfigError) as caught:
             call()
         assert caught.value.hint
+
+
+def test_the_level_of_launches_is_their_trimmed_geometric_mean() -> None:
+    """Of 1, 2, 4, 8, 16, 400 the first and the last are left out: √(4 · 8) is the middle of 2, 4, 8, 16."""
+    values = np.array([400.0, 2.0, 4.0, 1.0, 8.0, 16.0])
+    found = level(values)
+    assert found.value == pytest.approx(math.sqrt(32)) and found.low < found.value < found.high
+    assert level(np.array([2.0, 8.0])).value == pytest.approx(4.0)
+    turned = level(1 / values)
+    assert (1 / turned.high, 1 / turned.low) == pytest.approx((found.low, found.high)), "a rate is a time turned over"
+
+
+def test_bounds_and_p_value_of_a_level_are_two_sides_of_one_test() -> None:
+    values = np.exp(np.random.default_rng(2).normal(0, 0.1, 8))
+    for alpha in (0.2, 0.05, 0.001):
+        found = level(values, alpha)
+        assert level_p_value(values, 0.9999 * found.low) <= alpha < level_p_value(values, 1.0001 * found.low)
+        assert level_p_value(1 / values, 0.9999 / found.high) <= alpha < level_p_value(1 / values, 1.0001 / found.high)
+    assert level_p_value(np.full(5, 2.0), 3.0) == 1.0 and level_p_value(np.full(5, 2.0), 1.0) == 0.0
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+def test_the_bounds_of_a_level_cover(alpha: float) -> None:
+    """2,000 times eight launches that differ by 5 %; within four standard errors."""
+    rng = np.random.default_rng(7)
+    found = [level(np.exp(rng.normal(0, 0.05, 8)), alpha) for _ in range(2000)]
+    allowed = alpha + 4 * (alpha * (1 - alpha) / 2000) ** 0.5
+    assert np.mean([each.low > 1 for each in found]) <= allowed
+    assert np.mean([each.high < 1 for each in found]) <= allowed
+
+
+@pytest.mark.parametrize("values", [np.array([1.0]), np.array([1.0, 0.0]), np.ones((2, 2))])
+def test_one_launch_or_a_rate_of_nothing_has_no_level(values: Array) -> None:
+    with pytest.raises(ConfigError, match="no bounds"):
+        level(values)

@@ -13,6 +13,7 @@ from edgetl.bundle import Bundle, open_bundle
 from edgetl.devices.answers import Answers, validation_answers
 from edgetl.devices.layers.task import Evidence, measure, verdict_of
 from edgetl.devices.profile import Accuracy
+from edgetl.devices.statistics import ALPHA, error_budget, percent
 from edgetl.devices.verdict import Reason, VariantReport
 from edgetl.errors import ArtefactError
 from edgetl.files import read_json
@@ -44,6 +45,7 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
     variants: tuple[VariantReport, ...]
     answers: dict[str, Recorded] = {}
+    confidence: float = 1 - ALPHA
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,11 +102,12 @@ def accuracy_reason(
     if baseline.report is not None:
         accuracy = structs.replace(accuracy, metric="top1")  # a report knows right and wrong only
     drop = measure(structs.replace(evidence, answers=paired, unlabelled=None), accuracy)
-    verdict = verdict_of(drop)
+    alpha = error_budget(accuracy.confidence)
+    verdict = verdict_of(drop, alpha)
     text = (
         f"{accuracy.metric} {drop.reference:.1%} → {drop.value:.1%} on {len(paired)} common samples, drop "
         f"{100 * (drop.reference - drop.value):+.2f} points, between {100 * drop.low:.2f} and {100 * drop.high:.2f} "
-        f"(95 %), allowed {accuracy.max_drop_points:g}"
+        f"({percent(alpha)}), allowed {accuracy.max_drop_points:g}"
     )
     return Reason(layer="baseline", verdict=verdict, text=text, p_value=drop.p_above)
 

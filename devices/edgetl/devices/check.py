@@ -8,17 +8,19 @@ from msgspec import structs
 from edgetl import plugins
 from edgetl.bundle import Bundle
 from edgetl.devices.answers import Answers
+from edgetl.devices.budgets import Place, enough, measured_latencies, with_latency, with_resources
 from edgetl.devices.evidence import Decided, NewData, labelled_answers, unlabelled_changes
 from edgetl.devices.examine import Examined, Golden, examine, read_golden
-from edgetl.devices.launches import LaunchPlan, Subject, measure_launches
+from edgetl.devices.launches import LaunchPlan, Subject
+from edgetl.devices.layers.classes import class_reports
 from edgetl.devices.layers.input import Preprocess
-from edgetl.devices.layers.latency import budget_reasons, latency_of
+from edgetl.devices.layers.latency import query_size
 from edgetl.devices.layers.task import Evidence, measure, pass_share, task_layer
 from edgetl.devices.matching import differences
-from edgetl.devices.profile import LatencyBudget, Profile
-from edgetl.devices.statistics import ALPHA
+from edgetl.devices.profile import Profile
+from edgetl.devices.statistics import error_budget
 from edgetl.devices.verdict import Reason, Report, VariantReport, settle, worst
-from edgetl.errors import ConfigError
+from edgetl.errors import ConfigError, EngineError
 from edgetl.machine import detect
 from edgetl.manifest import VariantRecord
 from edgetl.runtime import Session
@@ -43,21 +45,29 @@ def check(
     """Judges `variants` (default: the device's plan, else all) with the profile's options, tolerances and bounds.
 
     A variant is skipped when its engine is not installed or this is not the profile's hardware; the report's
-    verdict is `skipped` when that leaves nothing. `latency=None` measures none. `new`: labelled or unlabelled
-    images that help to decide the task layer. `preprocess`: the device's own preparation of encoded images, to
-    be judged in place of edgetl's.
+    verdict is `skipped` when that leaves nothing. `latency=None` measures no time and no memory and
+    leaves the profile's budgets alone. `new`: labelled or unlabelled images that help to decide the task layer.
+    `preprocess`: the device's own preparation of encoded images, to be judged in place of edgetl's.
     Raises ArtefactError for a damaged bundle, DataError for a bad image, ConfigError and DependencyError.
     """
     budgeted = profile.latency.asked and latency is not None
-    examined, reports = judge(
+    _, reports = judge(
         bundle, profile, variants=variants, new=new, preprocess=preprocess, track=track,
         latency=None if budgeted else latency,
     )  # fmt: skip
-    if budgeted:
-        reports = _with_budgets(bundle, profile, examined, reports, track)
-    settled = settle(reports)
+    if latency is not None:
+        place = Place(bundle=bundle, profile=profile, plan=LaunchPlan(), track=track)
+        reports = _with_budgets(place, reports)
+    settled = settle(reports, error_budget(profile.accuracy.confidence))
     verdict = worst(report.verdict for report in settled)
-    return Report(bundle=str(bundle.path), device=profile.name, verdict=verdict, variants=settled)
+    return Report(
+        bundle=str(bundle.path),
+        device=profile.name,
+        verdict=verdict,
+        variants=settled,
+        machine=detect(),
+        confidence=profile.accuracy.confidence,
+    )
 
 
 def judge(
@@ -84,34 +94,35 @@ def judge(
     if new is not None:
         examined = _with_new(bundle, profile, examined, golden, new, track)
     judged = {each.variant.id: _judge_task(each, profile, bundle) for each in examined}
-    return examined, [judged.get(variant.id) or _skipped(variant, skips[variant.id]) for variant in chosen]
+    reports = [judged.get(variant.id) or _skipped(variant, skips[variant.id]) for variant in chosen]
+    sizes = [bundle.size_bytes(variant) for variant in chosen]
+    return examined, [structs.replace(each, size_bytes=size) for each, size in zip(reports, sizes, strict=True)]
 
 
-def _with_budgets(
-    bundle: Bundle, profile: Profile, examined: Sequence[Examined], reports: Sequence[VariantReport], track: Track
-) -> list[VariantReport]:
-    """The latency of several launches, judged on its interval, for every variant that opens."""
-    opened = [each.variant for each in examined if each.report.facts is not None]
-    if not opened:
-        return list(reports)
-    times = measure_launches([subject(bundle, variant, profile) for variant in opened], LaunchPlan(), track)
-    measured = {variant.id: part for variant, part in zip(opened, times, strict=True)}
-    return [
-        with_latency(report, measured[report.id], profile.latency) if report.id in measured else report
+def _with_budgets(place: Place, reports: Sequence[VariantReport]) -> list[VariantReport]:
+    """The latency of several launches, all variants that open in turns, and the other budgets, judged on intervals."""
+    subjects = {
+        report.id: subject(place.bundle, place.bundle.variant(report.id), place.profile)
         for report in reports
-    ]
+        if report.facts is not None
+    }
+    budget = place.profile.latency
+    measured: Mapping[str, Array | EngineError] = {}
+    if subjects and budget.asked:
+        measured = measured_latencies(subjects, enough(place.plan, budget, place.alpha), place.track)
+    timed = [with_latency(each, measured[each.id], place) if each.id in measured else each for each in reports]
+    return [with_resources(each, subjects[each.id], place) if each.id in subjects else each for each in timed]
 
 
 def subject(bundle: Bundle, variant: VariantRecord, profile: Profile) -> Subject:
-    """What a launch measures."""
-    return Subject(bundle=str(bundle.path), variant=variant.id, options=profile.options(variant.engine) or {})
-
-
-def with_latency(report: VariantReport, times: Array, budget: LatencyBudget) -> VariantReport:
-    """`report` with the latency of `times`, ms of shape (launches, blocks, queries), and its budget's reasons."""
-    latency = latency_of(times)
-    reasons = (*report.reasons, *budget_reasons(times, latency, budget))
-    return structs.replace(report, latency_ms=latency, reasons=reasons)
+    """What a launch measures: queries of the profile's scenario."""
+    return Subject(
+        bundle=str(bundle.path),
+        variant=variant.id,
+        manifest=bundle.digest,
+        options=profile.options(variant.engine) or {},
+        batch=query_size(profile.latency),
+    )
 
 
 def choose(bundle: Bundle, profile: Profile, variants: Sequence[str] | None) -> list[VariantRecord]:
@@ -151,8 +162,9 @@ def _judge_task(examined: Examined, profile: Profile, bundle: Bundle) -> Variant
         return report
     labels = bundle.manifest.task.labels
     metric, interval, reasons = task_layer(evidence, profile.accuracy, labels, exempt=examined.exempt)
+    classes = class_reports(evidence.answers, labels, error_budget(profile.accuracy.confidence))
     return structs.replace(
-        report, metric=metric, drop_points=interval, reasons=(*report.reasons, *reasons)
+        report, metric=metric, drop_points=interval, classes=classes, reasons=(*report.reasons, *reasons)
     )  # fmt: skip
 
 
@@ -195,12 +207,13 @@ def _noted(examined: Examined, note: str) -> Examined:
 
 def _stop(evidence: Mapping[str, Evidence], profile: Profile, new: NewData) -> Decided:
     """When a stream has decided about a variant; the variants share the budget for fails equally."""
+    alpha = error_budget(profile.accuracy.confidence)
 
     def decided(name: str, answers: Answers) -> bool:
         joined = evidence[name].answers.with_new(answers)
         seen = Evidence(answers=joined, sequential=True, unlabelled=(0, 0) if new.unlabelled else None)
         drop = measure(seen, profile.accuracy)
-        return drop.p_within <= pass_share(seen) or drop.p_above <= ALPHA / len(evidence)
+        return drop.p_within <= pass_share(seen, alpha) or drop.p_above <= alpha / len(evidence)
 
     return decided
 

@@ -10,6 +10,7 @@ from edgetl.devices.check import skip_reason, subject
 from edgetl.devices.launches import LaunchPlan, Subject, measure_launches
 from edgetl.devices.profile import Profile
 from edgetl.errors import ConfigError, DependencyError, suggest
+from edgetl.machine import Machine, detect
 from edgetl.manifest import VariantRecord
 from edgetl.runtime.bench.noise import Noise, NoiseWatch
 from edgetl.runtime.timing import Percentile, Ratio, percentile_interval, ratio
@@ -38,6 +39,7 @@ class CompareReport(msgspec.Struct, frozen=True, kw_only=True):
     ratio: Ratio
     plan: LaunchPlan
     noise: Noise
+    machine: Machine | None = None
 
 
 def compare(
@@ -62,6 +64,7 @@ def compare(
         ratio=ratio(times[0], times[1]),
         plan=plan,
         noise=watch.stop(),
+        machine=detect(),
     )
     return report, times
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgetl.devices.answers import Answers
 from edgetl.devices.multiplicity import holm
+from edgetl.devices.parts import parts
 from edgetl.devices.statistics import ALPHA, log_factorials, upper_rate
 from edgetl.types import Array
 
@@ -23,11 +24,11 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
     p_value: float
 
 
-def silent_classes(reference: Array, variant: Array, labels: tuple[str, ...]) -> dict[str, float]:
+def silent_classes(reference: Array, variant: Array, labels: tuple[str, ...], alpha: float = ALPHA) -> dict[str, float]:
     """Labels the reference gives and the variant never does, more often than changed answers explain, with p-values.
 
     `reference`, `variant`: label indices, shape (samples,). With a share c of answers changed elsewhere, all r
-    answers of a label change by chance with probability c^r; that must be below 5 % over all labels. A label
+    answers of a label change by chance with probability c^r; that must be below `alpha` over all labels. A label
     that was given fewer than `MIN_ANSWERS` times is not judged.
     """
     given = np.bincount(reference, minlength=len(labels))
@@ -35,33 +36,24 @@ def silent_classes(reference: Array, variant: Array, labels: tuple[str, ...]) ->
     if not len(unheard):
         return {}
     elsewhere = ~np.isin(reference, unheard)
-    share = upper_rate(int(np.sum((reference != variant) & elsewhere)), int(elsewhere.sum()))
+    share = upper_rate(int(np.sum((reference != variant) & elsewhere)), int(elsewhere.sum()), alpha)
     chances = {labels[i]: min(1.0, float(share ** int(given[i]) * np.count_nonzero(given))) for i in unheard}
-    return {label: chance for label, chance in chances.items() if chance <= ALPHA}
+    return {label: chance for label, chance in chances.items() if chance <= alpha}
 
 
-def parts(answers: Answers, labels: tuple[str, ...]) -> list[tuple[str, Array]]:
-    """Every class and every group by name, with the mask of its samples."""
-    found = [(label, np.asarray(answers.truths == i)) for i, label in enumerate(labels)]
-    if answers.groups is not None:
-        names = [name for name in np.unique(answers.groups) if name]
-        found += [(f"group {name}", np.asarray(answers.groups == name)) for name in names]
-    return found
-
-
-def damaged(answers: Answers, labels: tuple[str, ...]) -> list[Damage]:
+def damaged(answers: Answers, labels: tuple[str, ...], alpha: float = ALPHA) -> list[Damage]:
     """Classes and groups whose right answers were lost significantly more often than the rest's, worst first."""
-    right, lost, divided = answers.reference == answers.truths, answers.lost, parts(answers, labels)
+    right, lost = int(np.sum(answers.reference == answers.truths)), int(answers.lost.sum())
+    divided = parts(answers, labels)
+    hurt = [part for part in divided if part.lost]
+    tails = [_tail(part.lost, part.right, lost, right) for part in hurt]
+    unharmed = [1.0] * (len(divided) - len(hurt))
     found = [
-        Damage(name=name, lost=int(lost[part].sum()), right=int(right[part].sum()), p_value=1.0)
-        for name, part in divided
-        if lost[part].any()
+        Damage(name=part.name, lost=part.lost, right=part.right, p_value=p)
+        for part, p in zip(hurt, holm(tails + unharmed)[: len(hurt)], strict=True)
+        if p <= alpha
     ]
-    tails = [_tail(each.lost, each.right, int(lost.sum()), int(right.sum())) for each in found]
-    unharmed = [1.0] * (len(divided) - len(found))
-    adjusted = holm(tails + unharmed)[: len(found)]
-    named = [msgspec.structs.replace(each, p_value=p) for each, p in zip(found, adjusted, strict=True) if p <= ALPHA]
-    return sorted(named, key=lambda each: each.p_value)
+    return sorted(found, key=lambda each: each.p_value)
 
 
 def _tail(lost: int, right: int, all_lost: int, all_right: int) -> float:

@@ -6,16 +6,20 @@ import numpy as np
 from edgetl.bundle import Bundle
 from edgetl.devices.answers import Answers, no_answers, validation_answers
 from edgetl.devices.layers.input import Preprocess, input_layer
+from edgetl.devices.layers.latency import quantiles_of, query_size
 from edgetl.devices.layers.numerics import numerics_layer, reproduction
 from edgetl.devices.layers.task import Evidence
 from edgetl.devices.profile import Profile, Tolerance
+from edgetl.devices.statistics import error_budget
 from edgetl.devices.verdict import Latency, Reason, VariantReport, worst
 from edgetl.errors import EngineError
 from edgetl.machine import detect, saturates_int8
 from edgetl.manifest import VariantRecord
 from edgetl.runtime import Session
-from edgetl.runtime.bench import BenchOptions, single_stream
+from edgetl.runtime.bench import BenchOptions
+from edgetl.runtime.bench.scenarios import Setup, single_stream
 from edgetl.runtime.precision import precision_problem, provider_problem
+from edgetl.runtime.throughput import batches
 from edgetl.types import Array, EngineFacts, Outputs
 
 BATCH = 8
@@ -53,19 +57,24 @@ def examine(
     bundle: Bundle, variant: VariantRecord, profile: Profile, golden: Golden, latency: BenchOptions | None
 ) -> Examined:
     """Asks every layer but the task's. A variant that does not open fails in the engine layer."""
-    size = bundle.size_bytes(variant)
     try:
         # not load(): an executed precision other than the declared one is to be judged, with all its numbers
         with Session(bundle, variant, profile.options(variant.engine) or {}) as session:
             examined = _examine(session, profile, golden)
-            timing = single_stream(session, latency) if latency else None
+            measured = _latency(session, latency, query_size(profile.latency)) if latency else None
     except EngineError as error:
         reason = Reason(layer="engine", verdict="fail", text=error.message)
-        report = VariantReport(id=variant.id, verdict="fail", size_bytes=size, reasons=(reason,))
+        report = VariantReport(id=variant.id, verdict="fail", reasons=(reason,))
         return Examined(variant=variant, report=report)
-    measured = Latency(p50=timing.p50_ms, p99=timing.p99_ms) if timing else None
-    report = msgspec.structs.replace(examined.report, latency_ms=measured, size_bytes=size)
+    report = msgspec.structs.replace(examined.report, latency_ms=measured)
     return msgspec.structs.replace(examined, report=report)
+
+
+def _latency(session: Session, options: BenchOptions, size: int) -> Latency:
+    """Of queries of `size` samples to the engine alone, one after the other, in this process."""
+    queries = batches(session.bundle, size)
+    found, times = single_stream.measure(lambda i: session.infer(queries[i % len(queries)]), Setup(options=options))
+    return Latency(p50=found.p50_ms, p99=found.p99_ms, quantiles=quantiles_of(times))
 
 
 def _examine(session: Session, profile: Profile, golden: Golden) -> Examined:
@@ -79,8 +88,9 @@ def _examine(session: Session, profile: Profile, golden: Golden) -> Examined:
         report = VariantReport(id=variant.id, verdict="undecided", facts=facts, reasons=tuple(reasons))
         return Examined(variant=variant, report=report)
     outputs = answer(session, golden.arrays["image"])
+    alpha = error_budget(profile.accuracy.confidence)
     tolerance: Tolerance = getattr(profile.numerics, variant.precision)
-    distance, numerics = numerics_layer(outputs, golden.arrays, tolerance, session.task)
+    distance, numerics = numerics_layer(outputs, golden.arrays, tolerance, session.task, alpha)
     own = session.bundle.own_answers(variant)
     repeated, odd = reproduction(
         outputs["logits"], own, tolerance, same_kind=_same_kind(session.bundle, variant, facts)

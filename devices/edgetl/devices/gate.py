@@ -6,17 +6,19 @@ import msgspec
 
 from edgetl.bundle import Bundle
 from edgetl.devices.baseline import SCHEMA, Baseline, GateReport, accuracy_reason, model_digest, record
-from edgetl.devices.check import judge, skip_reason, subject, with_latency
+from edgetl.devices.budgets import Place, enough, with_latency, with_resources
+from edgetl.devices.check import judge, skip_reason, subject
 from edgetl.devices.evidence import NewData
 from edgetl.devices.examine import Examined
 from edgetl.devices.launches import LaunchPlan, measure_launches
-from edgetl.devices.layers.latency import regression_reason
+from edgetl.devices.layers.latency import latency_of, regression_reason
 from edgetl.devices.profile import Profile
+from edgetl.devices.statistics import error_budget
 from edgetl.devices.verdict import Reason, VariantReport, settle, worst
 from edgetl.errors import ConfigError
 from edgetl.machine import detect
 from edgetl.manifest import VariantRecord
-from edgetl.types import Track, silent
+from edgetl.types import Array, Track, silent
 
 MARGIN = 0.05
 """A median up to so much slower than the baseline's counts as equal."""
@@ -39,21 +41,18 @@ def gate(
     one error budget. Raises what `check` raises, ConfigError for a baseline of another task, and EngineError when a
     launch fails.
     """
+    alpha = error_budget(profile.accuracy.confidence)
     if (
         baseline
         and baseline.bundle
         and not set(baseline.bundle.manifest.task.labels) & set(bundle.manifest.task.labels)
     ):
         raise ConfigError(f"`{baseline.name}` has none of the labels of `{bundle.path}`", hint="is it another task?")
+    place = Place(bundle=bundle, profile=profile, plan=enough(plan, profile.latency, alpha), track=track)
     examined, reports = judge(bundle, profile, variants=variants, new=new, track=track)
-    opened = {each.variant.id: each for each in examined}
-    widened = []
-    for report in reports:
-        if report.id not in opened or any(reason.layer == "engine" for reason in report.reasons):
-            widened.append(report)
-        else:
-            widened.append(_widened(bundle, profile, report, opened[report.id], baseline, margin, plan, track))
-    settled = settle(widened)
+    terms = _Terms(place=place, baseline=baseline, margin=margin)
+    opened = {each.variant.id: each for each in examined if each.report.facts is not None}
+    settled = settle([_widened(r, opened[r.id], terms) if r.id in opened else r for r in reports], alpha)
     return GateReport(
         schema=SCHEMA,
         bundle=str(bundle.path),
@@ -62,6 +61,7 @@ def gate(
         baseline=baseline.name if baseline else None,
         machine=detect(),
         variants=settled,
+        confidence=profile.accuracy.confidence,
         answers={
             each.variant.id: record(each.evidence.answers, model_digest(bundle, each.variant))
             for each in examined
@@ -70,29 +70,38 @@ def gate(
     )
 
 
-def _widened(
-    bundle: Bundle,
-    profile: Profile,
-    report: VariantReport,
-    examined: Examined,
-    baseline: Baseline | None,
-    margin: float,
-    plan: LaunchPlan,
-    track: Track,
-) -> VariantReport:
-    """`report` with its latency, and with what the baseline says."""
-    variant = examined.variant
-    subjects = [subject(bundle, variant, profile)]
-    before = _same_variant(baseline, variant, profile)
+class _Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What every variant is measured and compared on."""
+
+    place: Place
+    baseline: Baseline | None
+    margin: float
+
+
+def _widened(report: VariantReport, examined: Examined, terms: _Terms) -> VariantReport:
+    """`report` with its latency and its other budgets, and with what the baseline says."""
+    variant, place, baseline = examined.variant, terms.place, terms.baseline
+    subjects = [subject(place.bundle, variant, place.profile)]
+    before = _same_variant(baseline, variant, place.profile)
     if baseline and baseline.bundle and before:
-        subjects.append(subject(baseline.bundle, before, profile))
-    times = measure_launches(subjects, plan, track)
-    report = with_latency(report, times[0], profile.latency)
-    if baseline is None:
-        return report
-    accuracy = accuracy_reason(baseline, variant, examined.evidence, bundle, profile.accuracy)
-    speed = regression_reason(times[1], times[0], margin) if len(times) > 1 else _not_in_turns(baseline, report, margin)
-    return msgspec.structs.replace(report, reasons=(*report.reasons, accuracy, speed))
+        subjects.append(subject(baseline.bundle, before, place.profile))
+    times = measure_launches(subjects, place.plan, place.track)
+    report = with_resources(with_latency(report, times[0], place), subjects[0], place)
+    return _compared(report, examined, times, baseline, terms) if baseline else report
+
+
+def _compared(
+    report: VariantReport, examined: Examined, times: Array, baseline: Baseline, terms: _Terms
+) -> VariantReport:
+    """`report` with the baseline's reasons. `times`: of the variant, and of the baseline's if it ran in turns."""
+    place, alpha = terms.place, terms.place.alpha
+    accuracy = accuracy_reason(baseline, examined.variant, examined.evidence, place.bundle, place.profile.accuracy)
+    if len(times) > 1:
+        theirs, speed = latency_of(times[1], alpha), regression_reason(times[1], times[0], terms.margin, alpha)
+    else:
+        theirs, speed = None, _not_in_turns(baseline, report, terms.margin)
+    reasons = (*report.reasons, accuracy, speed)
+    return msgspec.structs.replace(report, reasons=reasons, baseline_latency_ms=theirs)
 
 
 def _same_variant(baseline: Baseline | None, variant: VariantRecord, profile: Profile) -> VariantRecord | None:

@@ -3,8 +3,6 @@
 python -m edgetl.devices.launch < REQUEST.json > TIMES.json
 """
 
-import os
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -13,34 +11,30 @@ import numpy as np
 
 from edgetl.bundle import Bundle, open_bundle
 from edgetl.devices.launches import LaunchRequest, Subject
-from edgetl.errors import EdgetlError
+from edgetl.devices.processes import answer
 from edgetl.runtime import Session
-from edgetl.runtime.bench import single_queries
 from edgetl.runtime.interleave import interleave
+from edgetl.runtime.throughput import batches
 from edgetl.types import Array
 
 Call = Callable[[int], object]
 
 
 def main(alter: Callable[[list[Call]], list[Call]] = list) -> None:
-    """Answers the request on standard input; `alter` may wrap the subjects' calls, which come in request order.
+    """Answers the request on standard input; `alter` may wrap the subjects' calls, which come in request order."""
 
-    An engine may print to standard output, so that is turned to standard error before one is loaded.
-    """
-    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as output:
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        try:
-            times = _measure(msgspec.json.decode(sys.stdin.buffer.read(), type=LaunchRequest), alter)
-        except EdgetlError as error:
-            sys.exit(error.message)
-        output.write(msgspec.json.encode(times.tolist()))
+    def work(content: bytes) -> bytes:
+        times = measure(msgspec.json.decode(content, type=LaunchRequest), alter)
+        return msgspec.json.encode(times.tolist())
+
+    answer(work)
 
 
-def _measure(request: LaunchRequest, alter: Callable[[list[Call]], list[Call]]) -> Array:
+def measure(request: LaunchRequest, alter: Callable[[list[Call]], list[Call]]) -> Array:
     """Times of shape (subjects, blocks, queries). Who is opened and timed first changes from launch to launch."""
     count, plan = len(request.subjects), request.plan
     order = [(request.launch + place) % count for place in range(count)]
-    bundles = {path: open_bundle(path) for path in {subject.bundle for subject in request.subjects}}
+    bundles = {each.bundle: open_bundle(each.bundle, digest=each.manifest) for each in request.subjects}
     with ExitStack() as stack:
         opened = {number: _open(request.subjects[number], bundles, stack) for number in order}
         calls = alter([opened[number] for number in range(count)])
@@ -50,11 +44,11 @@ def _measure(request: LaunchRequest, alter: Callable[[list[Call]], list[Call]]) 
 
 
 def _open(subject: Subject, bundles: dict[str, Bundle], stack: ExitStack) -> Call:
-    """A call that runs the i-th query, of one sample. The session closes with `stack`."""
+    """A call that runs the i-th query, of the subject's `batch` samples. The session closes with `stack`."""
     bundle = bundles[subject.bundle]
     # not load(): what is timed is what runs, and `check` judges whether it is what was declared
     session = stack.enter_context(Session(bundle, bundle.variant(subject.variant), subject.options))
-    queries = single_queries(bundle)
+    queries = batches(bundle, subject.batch)
     return lambda number: session.infer(queries[number % len(queries)])
 
 

@@ -5,7 +5,6 @@ Reasonable Time", ISMM 2013; Mytkowicz et al., "Producing Wrong Data Without Doi
 ASPLOS 2009), so a launch, not a query, is the unit that an interval may count.
 """
 
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -14,6 +13,7 @@ import msgspec
 import numpy as np
 
 from edgetl.bundle import open_bundle
+from edgetl.devices.processes import ask
 from edgetl.errors import EngineError
 from edgetl.types import Array, Option, Track, silent
 
@@ -21,11 +21,16 @@ COMMAND = (sys.executable, "-m", "edgetl.devices.launch")
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """What is measured: a variant of the bundle at that path, opened with these options."""
+    """What is measured: a variant of the bundle at that path, opened with these options, `batch` samples a query.
+
+    `manifest` is `Bundle.digest`: a launch opens no other bundle than the one that was verified here.
+    """
 
     bundle: str
     variant: str
+    manifest: str | None = None
     options: dict[str, Option] = {}
+    batch: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 
 class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,28 +64,15 @@ def measure_launches(
     Raises ArtefactError for a bundle or a variant that is not there, EngineError when a launch fails.
     """
     for subject in subjects:
-        open_bundle(subject.bundle).variant(subject.variant)
+        open_bundle(subject.bundle, digest=subject.manifest).variant(subject.variant)
     requests = [LaunchRequest(subjects=tuple(subjects), plan=plan, launch=i) for i in range(plan.launches)]
     return np.stack([_launch(each, command) for each in track(requests, "launches", len(requests))], axis=1)
 
 
 def _launch(request: LaunchRequest, command: Sequence[str]) -> Array:
     """Times of one launch, shape (subjects, blocks, queries)."""
-    plan = request.plan
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as child:
-        try:
-            output, errors = child.communicate(msgspec.json.encode(request), timeout=plan.max_seconds)
-        except subprocess.TimeoutExpired as error:
-            problem = f"not done after {plan.max_seconds:g} s"
-            raise _failure(request, problem, hint="measure fewer queries, or allow more `max_seconds`") from error
-        finally:
-            # whatever interrupts the wait, the child does not outlive it; on one that has ended this does nothing
-            child.kill()
-            child.wait()
-    if child.returncode != 0:
-        raise _failure(request, _last_line(errors) or f"ended with code {child.returncode}")
-    return _times(request, output)
+    name, seconds = _name(request), request.plan.max_seconds
+    return _times(request, ask(command, msgspec.json.encode(request), name=name, seconds=seconds))
 
 
 def _times(request: LaunchRequest, output: bytes) -> Array:
@@ -88,16 +80,11 @@ def _times(request: LaunchRequest, output: bytes) -> Array:
     try:
         times = np.array(msgspec.json.decode(output, type=list[list[list[float]]]))
     except (msgspec.MsgspecError, ValueError) as error:
-        raise _failure(request, f"wrote {len(output)} bytes that are no times") from error
+        raise EngineError(_name(request), f"wrote {len(output)} bytes that are no times") from error
     if times.shape != expected:
-        raise _failure(request, f"wrote times of shape {times.shape}, not {expected}")
+        raise EngineError(_name(request), f"wrote times of shape {times.shape}, not {expected}")
     return times
 
 
-def _failure(request: LaunchRequest, problem: str, hint: str | None = None) -> EngineError:
-    return EngineError(f"launch {request.launch + 1} of {request.plan.launches}", problem, hint=hint)
-
-
-def _last_line(errors: bytes) -> str:
-    lines = [line.strip() for line in errors.decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+def _name(request: LaunchRequest) -> str:
+    return f"launch {request.launch + 1} of {request.plan.launches}"

@@ -6,15 +6,15 @@ from pathlib import Path
 import msgspec
 
 from edgetl.bundle import Bundle
+from edgetl.devices.capacity import planned_callers
 from edgetl.devices.check import skip_reason
 from edgetl.devices.profile import Profile
 from edgetl.errors import DependencyError
-from edgetl.manifest import VariantRecord
+from edgetl.machine import Machine, detect
 from edgetl.runtime import load
 from edgetl.runtime.bench import BenchOptions, VariantBench
 from edgetl.runtime.bench import bench as bench_session
 from edgetl.runtime.bench.inputs import read_inputs
-from edgetl.runtime.plan import own_plan
 from edgetl.types import Array, Track, silent
 
 
@@ -26,6 +26,7 @@ class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
     variants: tuple[VariantBench, ...]
     skipped: dict[str, str] = {}
     options: BenchOptions | None = None
+    machine: Machine | None = None
 
 
 def bench(
@@ -55,17 +56,11 @@ def bench(
     measured = []
     for variant in track(runnable, "bench", len(runnable)):
         opened = profile.options(variant.engine)
-        callers = concurrency or _planned_callers(bundle, variant) or options.concurrency
+        callers = concurrency or planned_callers(bundle, variant) or options.concurrency
         asked = msgspec.structs.replace(options, concurrency=callers)
         with load(bundle, variant=variant.id, options=opened) as session:
             measured.append(bench_session(session, asked, inputs=inputs, opened_with=opened, keep=keep))
     return BenchReport(
-        bundle=str(bundle.path), device=profile.name, variants=tuple(measured), skipped=skipped, options=options
-    )
-
-
-def _planned_callers(bundle: Bundle, variant: VariantRecord) -> int | None:
-    """How many callers this machine's plan for throughput asks `variant` with, if it chose that one."""
-    plan = own_plan(bundle)
-    choice = plan.choice("throughput") if plan else None
-    return choice.concurrency if choice and choice.variant == variant.id else None
+        bundle=str(bundle.path), device=profile.name, variants=tuple(measured), skipped=skipped, options=options,
+        machine=detect(),
+    )  # fmt: skip

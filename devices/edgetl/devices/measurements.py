@@ -18,7 +18,7 @@ MAX_RECORDS = 200
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One `check` or `bench`: when (UTC), on which machine, what came out."""
+    """One `check`, `gate`, `bench` or `tune`: when (UTC), on which machine, what came out."""
 
     command: str
     when: str
@@ -46,10 +46,13 @@ def readable(bundle: Bundle, warn: Callable[[str], None]) -> Measurements:
         return Measurements(schema=SCHEMA)
 
 
-def remember(bundle: Bundle, command: str, result: object) -> None:
-    """Adds a record. Raises ArtefactError when the bundle's folder cannot be written."""
+def remember(bundle: Bundle, command: str, result: object, machine: Machine | None = None) -> None:
+    """Adds a record, of this machine unless `machine` is another.
+
+    Raises ArtefactError when the bundle's folder cannot be written.
+    """
     when = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    record = Record(command=command, when=when, machine=detect(), result=result)
+    record = Record(command=command, when=when, machine=machine or detect(), result=result)
     records = (*read(bundle).records, record)[-MAX_RECORDS:]
     try:
         write_json(bundle.path / "measurements.json", Measurements(schema=SCHEMA, records=records))

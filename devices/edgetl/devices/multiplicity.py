@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values in the given order; at most 5 % of families in which all is well have one below 5 %."""
+    """Adjusted p-values in the given order; of families in which all is well at most a share α has one below α."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted = [0.0] * len(p_values)
     highest = 0.0

@@ -8,6 +8,8 @@ accuracy that is what the Clopper–Pearson bound does.
 References: Rubin, "The Bayesian bootstrap", Annals of Statistics 9 (1981); Clopper & Pearson, Biometrika 26 (1934).
 """
 
+import math
+
 import msgspec
 import numpy as np
 
@@ -16,6 +18,7 @@ from edgetl.devices.statistics import ALPHA
 from edgetl.types import Array
 
 DRAWS = 2000
+"""Draws for an error budget of 5 %; a smaller one needs more for as many to lie beyond its bounds."""
 
 
 class Resampled(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +42,11 @@ class Resampled(msgspec.Struct, frozen=True, kw_only=True):
         return (float(np.sum(self.optimistic <= max_drop)) + 1) / (len(self.optimistic) + 1)
 
 
+def draws_for(alpha: float) -> int:
+    """How many draws leave as many beyond the bounds at 1 − `alpha` as `DRAWS` do at 95 %."""
+    return math.ceil(DRAWS * max(1.0, ALPHA / alpha))
+
+
 def resample_macro_f1(answers: Answers, draws: int = DRAWS) -> Resampled:
     """Macro-F1 over the classes that occur in the truths; seeded, so equal input gives equal bounds."""
     triples = np.stack([answers.truths, answers.reference, answers.variant], axis=1)
@@ -58,9 +66,12 @@ def _drops(distinct: Array, counts: Array, unseen: tuple[int, int, int], draws: 
     """Draws of the drop when the image `unseen` is added."""
     rng = np.random.default_rng(0)
     triples = np.vstack([distinct, [unseen]])
-    weights = rng.gamma(np.append(counts, 1), size=(draws, len(triples)))
-    reference, value = _scores(triples, weights)
-    return reference - value
+    found = []
+    for start in range(0, draws, DRAWS):
+        weights = rng.gamma(np.append(counts, 1), size=(min(DRAWS, draws - start), len(triples)))
+        reference, value = _scores(triples, weights)
+        found.append(reference - value)
+    return np.concatenate(found)
 
 
 def _scores(triples: Array, weights: Array) -> tuple[Array, Array]:

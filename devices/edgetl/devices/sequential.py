@@ -1,9 +1,9 @@
 """Deciding about a drop sample by sample: evidence that may be looked at after every one.
 
 Two bets run along, one against "the drop is at least the budget" and one against "at most". A bet that is unfair
-only when its hypothesis is false multiplies its stake by 20 in at most 5 % of all streams, however long, so that
-stopping at that moment errs in at most 5 %. The stakes are a mixture over a fixed grid, so that all depends on
-the counts alone.
+only when its hypothesis is false multiplies its stake by 1/α (20 for 5 %) in at most a share of α of all streams,
+however long, so that stopping at that moment errs in no more. The stakes are a mixture over a fixed grid, so that all
+depends on the counts alone.
 
 References: Ville, "Étude critique de la notion de collectif" (1939); Waudby-Smith & Ramdas, "Estimating means of
 bounded random variables by betting", JRSS B 86 (2024).
@@ -32,12 +32,22 @@ def e_above(lost: int, gained: int, samples: int, max_drop: float) -> float:
     return e_within(gained, lost, samples, -max_drop)
 
 
-def samples_to_stop(lost: int, gained: int, samples: int, max_drop: float) -> int | None:
+def stream_p_within(lost: int, gained: int, samples: int, max_drop: float) -> float:
+    """p-value of "the true drop is at least `max_drop`" that holds whenever one looks: what the wealth is one over."""
+    return math.exp(min(0.0, -e_within(lost, gained, samples, max_drop)))
+
+
+def stream_p_above(lost: int, gained: int, samples: int, max_drop: float) -> float:
+    """p-value of "the true drop is at most `max_drop`" that holds whenever one looks."""
+    return stream_p_within(gained, lost, samples, -max_drop)
+
+
+def samples_to_stop(lost: int, gained: int, samples: int, max_drop: float, alpha: float = ALPHA) -> int | None:
     """After how many samples a stream would be decided if answers kept changing at this rate; None for never."""
 
     def decides(lost: float, gained: float, size: int) -> bool:
         counts = round(lost), round(gained), size
-        return max(e_within(*counts, max_drop), e_above(*counts, max_drop)) >= -math.log(ALPHA)
+        return max(e_within(*counts, max_drop), e_above(*counts, max_drop)) >= -math.log(alpha)
 
     return first_size(lost, gained, samples, decides)
 

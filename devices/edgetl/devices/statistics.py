@@ -1,7 +1,8 @@
 """The drop of an accuracy measured on the same samples: p-values and bounds, exact where counts are small.
 
 A sample is *lost* when only the reference was right, *gained* when only the variant was; the drop is the
-difference of the two probabilities. Bounds are one-sided at 95 %.
+difference of the two probabilities. Bounds are one-sided at 1 − `alpha`: 95 % unless the
+caller says otherwise.
 
 References: Tango, "Equivalence test and confidence interval for the difference in proportions for the
 paired-sample design", Statistics in Medicine 17 (1998); Berger & Boos, "P values maximized over a confidence
@@ -11,62 +12,87 @@ set for the nuisance parameter", JASA 89 (1994).
 import functools
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
 
 from edgetl.types import Array
 
 ALPHA = 0.05
+"""The error budget where nobody names another."""
+
 EXACT_SAMPLES = 20_000
 EXACT_CHANGES = 200
 """Up to so many samples and changed answers p-values are exact; above, the score test is accurate enough."""
 
-_BOOS = 1e-4
-_SCORE = 1.6448536269514722
-"""The 95 % quantile of the normal distribution."""
+BOOS = 1 / 500
+"""The share of the error budget spent on the interval for the change rate: what the smallest p-value is made of."""
+
+NEAR = 0.9
+"""Scores below this share of what would decide need no exact p-value; without changes the exact one decides at 0.92."""
+
+_CELLS = 2_000_000
+"""Probabilities computed at once, so that memory stays bounded."""
 
 
-def p_above(lost: int, gained: int, samples: int, max_drop: float) -> float:
-    """p-value of "the true drop is at most `max_drop`": small when the drop is clearly above it."""
-    return p_within(gained, lost, samples, -max_drop)
+def error_budget(confidence: float) -> float:
+    """What `confidence` leaves of 1, without a binary fraction's rounding: 0.05 of 0.95."""
+    return round(1 - confidence, 12)
 
 
-def p_within(lost: int, gained: int, samples: int, max_drop: float) -> float:
-    """p-value of "the true drop is at least `max_drop`": small when the drop is clearly below it."""
+def percent(alpha: float) -> str:
+    """The confidence that an error budget leaves, in words: "95 %"."""
+    return f"{100 * (1 - alpha):.6g} %"
+
+
+def p_above(lost: int, gained: int, samples: int, max_drop: float, alpha: float = ALPHA) -> float:
+    """p-value of "the true drop is at most `max_drop`": small when the drop is clearly above it.
+
+    `alpha`: the error budget it will be compared with, of which it takes `BOOS`.
+    """
+    return p_within(gained, lost, samples, -max_drop, alpha)
+
+
+def p_within(lost: int, gained: int, samples: int, max_drop: float, alpha: float = ALPHA) -> float:
+    """p-value of "the true drop is at least `max_drop`": small when the drop is clearly below it; see `p_above`."""
     if samples == 0:
         return 1.0
     if not _is_small(lost + gained, samples):
         return _normal_tail(-float(_score(np.array(lost), np.array(gained), samples, max_drop)))
-    return min(1.0, _exact(lost, gained, samples, max_drop, *_change_rate_bounds(lost + gained, samples)))
+    rates = _change_rate_bounds(lost + gained, samples, BOOS * alpha)
+    return min(1.0, _exact(lost, gained, samples, max_drop, *rates) + BOOS * alpha)
 
 
-def drop_bounds(lost: int, gained: int, samples: int) -> tuple[float, float]:
-    """One-sided 95 % lower and upper bounds of the drop, as fractions (−1 … 1)."""
+def drop_bounds(
+    lost: int, gained: int, samples: int, alpha: float = ALPHA, *, accuracy: float = 1e-7
+) -> tuple[float, float]:
+    """One-sided lower and upper bounds of the drop at 1 − `alpha`, as fractions (−1 … 1), `accuracy` wide of exact."""
     if samples == 0:
         return -1.0, 1.0
-    return -_upper(gained, lost, samples), _upper(lost, gained, samples)
+    high = _upper(lost, gained, samples, alpha, accuracy)
+    return (-high if lost == gained else -_upper(gained, lost, samples, alpha, accuracy)), high
 
 
-def fewest_samples(max_drop: float) -> int:
+def fewest_samples(max_drop: float, alpha: float = ALPHA) -> int:
     """The smallest number of samples that can show a drop of at most `max_drop`: that without any change."""
-    size = math.ceil(math.log(ALPHA) / math.log1p(-max_drop)) if max_drop < 1 else 1
-    while p_within(0, 0, size, max_drop) > ALPHA:
+    size = math.ceil(math.log(alpha) / math.log1p(-max_drop)) if max_drop < 1 else 1
+    while p_within(0, 0, size, max_drop, alpha) > alpha:
         size += max(1, size // 200)
     return size
 
 
-def samples_to_decide(lost: int, gained: int, samples: int, max_drop: float) -> int | None:
+def samples_to_decide(lost: int, gained: int, samples: int, max_drop: float, alpha: float = ALPHA) -> int | None:
     """How many samples would decide whether the drop is above `max_drop` if answers kept changing at this rate.
 
     None when a hundred million would not: the observed drop stands on the bound.
     """
 
     def decides(lost: float, gained: float, size: int) -> bool:
-        # the score is quick and a little bolder than the exact p-values, which have the last word
-        if abs(float(_score(np.array(lost), np.array(gained), size, max_drop))) < _SCORE:
+        # the score is quick and close to the exact p-values, which have the last word
+        if abs(float(_score(np.array(lost), np.array(gained), size, max_drop))) < NEAR * _quantile(alpha):
             return False
         counts = round(lost), round(gained), size
-        return min(p_within(*counts, max_drop), p_above(*counts, max_drop)) <= ALPHA
+        return min(p_within(*counts, max_drop, alpha), p_above(*counts, max_drop, alpha)) <= alpha
 
     return first_size(lost, gained, samples, decides)
 
@@ -82,33 +108,38 @@ def first_size(lost: int, gained: int, samples: int, decides: Callable[[float, f
     return None
 
 
-def score_bound(lost: float, gained: float, samples: int) -> float:
-    """Tango's one-sided 95 % upper score bound of the drop."""
-    observed = (lost - gained) / samples
-    return _largest(lambda drop: float(_score(np.array(lost), np.array(gained), samples, drop)) > -_SCORE, observed)
+def score_bound(lost: float, gained: float, samples: int, alpha: float = ALPHA) -> float:
+    """Tango's one-sided upper score bound of the drop, at 1 − `alpha`."""
+    observed, least = (lost - gained) / samples, -_quantile(alpha)
+    return _largest(lambda drop: float(_score(np.array(lost), np.array(gained), samples, drop)) > least, observed)
 
 
-def _upper(lost: int, gained: int, samples: int) -> float:
-    near = score_bound(lost, gained, samples)
+def _quantile(alpha: float) -> float:
+    """The 1 − `alpha` quantile of the normal distribution."""
+    return NormalDist().inv_cdf(1 - alpha)
+
+
+def _upper(lost: int, gained: int, samples: int, alpha: float, accuracy: float) -> float:
+    near = score_bound(lost, gained, samples, alpha)
     if not _is_small(lost + gained, samples):
         return near
-    observed = (lost - gained) / samples
-    rates = _change_rate_bounds(lost + gained, samples)
+    observed, limit = (lost - gained) / samples, (1 - BOOS) * alpha
+    rates = _change_rate_bounds(lost + gained, samples, BOOS * alpha)
     # the exact bound lies close to the score bound, and p-values far from it are the costly ones
     stop = min(1.0, near + 0.25 * (near - observed) + 2 / samples)
-    return _largest(lambda drop: _exact(lost, gained, samples, drop, *rates) > ALPHA, observed, stop)
+    return _largest(lambda drop: _exact(lost, gained, samples, drop, *rates) > limit, observed, stop, accuracy)
 
 
 def _is_small(changes: int, samples: int) -> bool:
     return samples <= EXACT_SAMPLES and changes <= EXACT_CHANGES
 
 
-def _largest(holds: Callable[[float], bool], start: float, stop: float = 1.0) -> float:
+def _largest(holds: Callable[[float], bool], start: float, stop: float = 1.0, accuracy: float = 1e-7) -> float:
     """The largest drop from `start` on for which `holds`, which is true at the start, found by bisection."""
     if stop < 1 and holds(stop):
-        return _largest(holds, stop)
+        return _largest(holds, stop, accuracy=accuracy)
     low, high = start, stop
-    while high - low > 1e-7:
+    while high - low > accuracy:
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     return high
@@ -135,22 +166,22 @@ def _exact(lost: int, gained: int, samples: int, drop: float, low: float, high: 
     possible = b + c <= min(most, samples)
     b, c = b[possible], c[possible]
     observed = float(_score(np.array(lost), np.array(gained), samples, drop))
-    extreme = _score(b, c, samples, drop) <= observed + 1e-9
-    tails = [1 - _trinomial(b[~extreme], c[~extreme], samples, rate, drop) for rate in rates]
-    return max(tails) + _BOOS
+    other = _score(b, c, samples, drop) > observed + 1e-9
+    return 1 - float(_trinomial(b[other], c[other], samples, rates, drop).min())
 
 
-def _trinomial(b: Array, c: Array, samples: int, rate: float, drop: float) -> float:
-    """Total probability of the outcomes (lost b, gained c) when answers change at `rate`."""
+def _trinomial(b: Array, c: Array, samples: int, rates: Array, drop: float | Array) -> Array:
+    """Total probability of the outcomes (lost b, gained c) for each rate at which answers change, shape (rates,)."""
     factorial = log_factorials(samples)
-    lost, gained, same = (rate + drop) / 2, (rate - drop) / 2, 1 - rate
-    log_p = factorial[samples] - factorial[b] - factorial[c] - factorial[samples - b - c]
-    log_p = log_p + _times_log(b, lost) + _times_log(c, gained) + _times_log(samples - b - c, same)
-    return float(np.exp(log_p).sum())
-
-
-def _times_log(count: Array, probability: float) -> Array:
-    return count * math.log(probability) if probability > 0 else np.where(count == 0, 0.0, -np.inf)
+    counts = b[:, None], c[:, None], (samples - b - c)[:, None]
+    log_ways = factorial[samples] - factorial[b] - factorial[c] - factorial[samples - b - c]
+    chances = np.stack([(rates + drop) / 2, (rates - drop) / 2, 1 - rates])
+    # the probability of what is impossible is nothing, and the logarithm of so little still a number
+    logs = np.log(np.maximum(chances, 1e-300))
+    pieces = np.array_split(logs, min(len(rates), 1 + b.size * len(rates) // _CELLS), axis=1)
+    # sums of three, as a matrix product would start threads for so little
+    sums = (log_ways[:, None] + sum(n * log for n, log in zip(counts, piece, strict=True)) for piece in pieces)
+    return np.concatenate([np.exp(each).sum(axis=0) for each in sums])
 
 
 @functools.lru_cache(maxsize=8)
@@ -159,9 +190,9 @@ def log_factorials(n: int) -> Array:
     return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
 
 
-def _change_rate_bounds(changes: int, samples: int) -> tuple[float, float]:
-    """Clopper–Pearson interval at 1 − _BOOS for the rate at which answers change."""
-    return lower_rate(changes, samples, _BOOS / 2), upper_rate(changes, samples, _BOOS / 2)
+def _change_rate_bounds(changes: int, samples: int, beta: float) -> tuple[float, float]:
+    """Clopper–Pearson interval at 1 − `beta` for the rate at which answers change."""
+    return lower_rate(changes, samples, beta / 2), upper_rate(changes, samples, beta / 2)
 
 
 def upper_rate(events: int, samples: int, alpha: float = ALPHA) -> float:
@@ -178,5 +209,5 @@ def lower_rate(events: int, samples: int, alpha: float = ALPHA) -> float:
 
 def _binomial_cdf(events: int, samples: int, rate: float) -> float:
     """Probability of at most `events`."""
-    counts = np.arange(events + 1)
-    return min(1.0, _trinomial(counts, np.zeros_like(counts), samples, rate, rate))
+    counts, rates = np.arange(events + 1), np.array([rate])
+    return min(1.0, float(_trinomial(counts, np.zeros_like(counts), samples, rates, rates)[0]))

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from edgetl.devices.multiplicity import holm
 from edgetl.devices.statistics import ALPHA
+from edgetl.machine import Machine
 from edgetl.types import EngineFacts, Verdict
 
 Layer = Literal["hardware", "engine", "precision", "input", "numerics", "task", "latency", "resources", "baseline"]
@@ -40,7 +41,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
-    """A drop in percentage points with its one-sided 95 % bounds."""
+    """A drop in percentage points with its one-sided bounds, at the profile's confidence."""
 
     value: float
     low: float
@@ -65,8 +66,8 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
 class ClassReport(msgspec.Struct, frozen=True, kw_only=True):
     """What happened to the samples of one class or group: accuracy of torch and of the variant, fractions of 1.
 
-    `drop_points` in percentage points, with exact bounds for this class alone; `damaged`: significantly more was lost
-    here than elsewhere.
+    `drop_points` in percentage points, with bounds for this class alone: of a hundred classes some lie outside theirs
+    by chance. `damaged`: significantly more was lost here than elsewhere, corrected for looking at all of them.
     """
 
     name: str
@@ -78,7 +79,11 @@ class ClassReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True):
-    """What else a profile may bound; None was not measured. Memory in 10⁶ bytes, times in ms."""
+    """What else a profile may bound; None was not measured. Memory in 10⁶ bytes, times in ms.
+
+    Bounds are one-sided at the profile's confidence. `rss_mb`: the most resident memory of any process that opened
+    this variant alone and answered.
+    """
 
     per_second: float | None = None
     per_second_low: float | None = None
@@ -113,16 +118,21 @@ class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All variants judged on one device; the worst verdict wins."""
+    """All variants judged on one device; the worst verdict wins. `machine`: the computer that judged.
+
+    `confidence`: the profile's, at which all bounds of the report are.
+    """
 
     bundle: str
     device: str
     verdict: Verdict
     variants: tuple[VariantReport, ...]
+    machine: Machine | None = None
+    confidence: float = 1 - ALPHA
 
 
-def settle(reports: Sequence[VariantReport]) -> tuple[VariantReport, ...]:
-    """Applies the one error budget: a statistical failure stands only if Holm's correction leaves it below 5 %.
+def settle(reports: Sequence[VariantReport], alpha: float = ALPHA) -> tuple[VariantReport, ...]:
+    """Applies the one error budget: a statistical failure stands only if Holm's correction leaves it below `alpha`.
 
     A pass needs no correction: the gate passes when all its questions do, so a wrong pass needs the one bad
     variant to pass (Berger, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24, 1982).
@@ -131,13 +141,13 @@ def settle(reports: Sequence[VariantReport]) -> tuple[VariantReport, ...]:
     adjusted = iter(holm(asked))
     settled = []
     for report in reports:
-        reasons = tuple(r if r.p_value is None else _settled(r, next(adjusted)) for r in report.reasons)
+        reasons = tuple(r if r.p_value is None else _settled(r, next(adjusted), alpha) for r in report.reasons)
         settled.append(structs.replace(report, reasons=reasons, verdict=worst(r.verdict for r in reasons)))
     return tuple(settled)
 
 
-def _settled(reason: Reason, adjusted: float) -> Reason:
-    if reason.verdict != "fail" or adjusted <= ALPHA:
+def _settled(reason: Reason, adjusted: float, alpha: float) -> Reason:
+    if reason.verdict != "fail" or adjusted <= alpha:
         return reason
     text = f"{reason.text}; not significant among all questions of this check (p {adjusted:.2g})"
     return structs.replace(reason, verdict="undecided", text=text)

@@ -97,6 +97,7 @@ def load(
     engine: str | None = None,
     options: Options | None = None,
     aim: Aim = "latency",
+    require_signature: str | Path | None = None,
 ) -> Session:
     """Opens one variant of a bundle.
 
@@ -104,10 +105,12 @@ def load(
     by name; with none of these the plan measured on this hardware counts (`edgetl.runtime.plan.own_plan`), and
     without such a plan the first variant whose engine is installed and that did not fail its check at export.
     `aim` says which of a plan's choices is meant. `options` go before a plan's.
+    `require_signature`: a file of allowed signers (docs/trust.md), one of whom must have signed the manifest; a plan is
+    not covered by it.
     What the engine really runs must be the precision the variant declares.
     Raises ArtefactError, ConfigError, DependencyError or EngineError.
     """
-    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    opened = bundle if isinstance(bundle, Bundle) and require_signature is None else _open(bundle, require_signature)
     choice = _planned(opened, device, variant, engine, aim)
     if choice is not None:
         chosen, options = opened.variant(variant or choice.variant), {**choice.options, **(options or {})}
@@ -120,6 +123,11 @@ def load(
         session.close()
         raise EngineError(chosen.engine, problem, hint="an engine's option or the file differs from the export")
     return session
+
+
+def _open(bundle: str | Path | Bundle, require_signature: str | Path | None) -> Bundle:
+    path = bundle.path if isinstance(bundle, Bundle) else bundle
+    return open_bundle(path, allowed_signers=None if require_signature is None else Path(require_signature))
 
 
 def _compile(bundle: Bundle, variant: VariantRecord, options: Options) -> Engine:

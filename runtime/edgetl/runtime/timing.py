@@ -53,6 +53,14 @@ class Ratio(msgspec.Struct, frozen=True, kw_only=True):
     high: float
 
 
+class Level(msgspec.Struct, frozen=True, kw_only=True):
+    """What launches have in common, with its bounds; in the unit of their values."""
+
+    value: float
+    low: float
+    high: float
+
+
 def percentile_interval(times: Array, q: float, alpha: float = ALPHA) -> Percentile:
     """The quantile `q` (0 … 1) of all times, shape (launches, blocks, queries) in ms, and its bounds.
 
@@ -107,6 +115,28 @@ def ratio_p_value(times_a: Array, times_b: Array, margin: float, q: float = 0.5)
     """
     log_value, error, degrees = _log_ratio(times_a, times_b, q)
     distance = log_value - math.log1p(margin)
+    if error == 0:
+        return float(distance <= 0)
+    return 1 - t_cdf(distance / error, degrees)
+
+
+def level(values: Array, alpha: float = ALPHA) -> Level:
+    """The geometric mean of one positive value a launch, shape (launches,), and its bounds, as `ratio` has them.
+
+    Raises ConfigError for less than two launches.
+    """
+    log_value, error, degrees = _trimmed_mean(np.log(_launched(values)))
+    width = t_quantile(1 - alpha, degrees) * error
+    return Level(value=math.exp(log_value), low=math.exp(log_value - width), high=math.exp(log_value + width))
+
+
+def level_p_value(values: Array, most: float) -> float:
+    """One-sided p-value of "the level is at most `most`"; below alpha exactly when `level(…, alpha).low` is above it.
+
+    Ask `level_p_value(1 / values, 1 / least)` for "at least".
+    """
+    log_value, error, degrees = _trimmed_mean(np.log(_launched(values)))
+    distance = log_value - math.log(most)
     if error == 0:
         return float(distance <= 0)
     return 1 - t_cdf(distance / error, degrees)
@@ -233,3 +263,10 @@ def _checked(times: Array, launches: int = 1) -> Array:
             hint=f"measure (launches, blocks, queries): at least {launches} launches and 2 blocks",
         )
     return np.maximum(times, _FINEST)
+
+
+def _launched(values: Array) -> Array:
+    """Positive values of at least two launches."""
+    if values.ndim != 1 or len(values) < 2 or not np.all(values > 0):
+        raise ConfigError(f"values of shape {values.shape} have no bounds", hint="measure two launches or more")
+    return values

@@ -7,7 +7,7 @@ import numpy as np
 from edgetl.devices.hypotheses import PREFIX, graph_cause
 from edgetl.devices.numerics import Distance, compare, log_softmax, sqnr_db
 from edgetl.devices.profile import Tolerance
-from edgetl.devices.statistics import upper_rate
+from edgetl.devices.statistics import ALPHA, upper_rate
 from edgetl.devices.verdict import Reason
 from edgetl.tasks import Task
 from edgetl.types import Array, Outputs
@@ -17,12 +17,15 @@ MAX_PROBABILITY_ERROR = 5e-3
 
 
 def numerics_layer(
-    outputs: Outputs, arrays: Mapping[str, Array], tolerance: Tolerance, task: Task
+    outputs: Outputs, arrays: Mapping[str, Array], tolerance: Tolerance, task: Task, alpha: float = ALPHA
 ) -> tuple[Distance, Reason]:
-    """The variant's `logits` and `probabilities` against torch's in `arrays`, the golden set."""
+    """The variant's `logits` and `probabilities` against torch's in `arrays`, the golden set.
+
+    Agreement is judged on its bound at 1 − `alpha`.
+    """
     logits, reference = outputs["logits"], arrays["logits"]
     distance = compare(logits, reference, task.temperature)
-    problems = _outside(distance, tolerance, task.labels)
+    problems = _outside(distance, tolerance, task.labels, alpha)
     answers = {name.removeprefix(PREFIX): value for name, value in arrays.items() if name.startswith(PREFIX)}
     cause = graph_cause(logits, reference, answers, task.labels)
     if cause and not problems:
@@ -33,7 +36,7 @@ def numerics_layer(
     return distance, Reason(layer="numerics", verdict="fail" if problems else "pass", text=text, cause=cause)
 
 
-def _outside(distance: Distance, tolerance: Tolerance, labels: tuple[str, ...]) -> list[str]:
+def _outside(distance: Distance, tolerance: Tolerance, labels: tuple[str, ...], alpha: float) -> list[str]:
     """What is out of tolerance, in words. NaN is outside every bound."""
     worst, problems = labels[distance.worst_label], []
     most, least, column = tolerance.max_abs_dlogit, tolerance.min_sqnr_db, tolerance.min_column_sqnr_db
@@ -47,7 +50,7 @@ def _outside(distance: Distance, tolerance: Tolerance, labels: tuple[str, ...]) 
         )
     agreeing = round(distance.agreement * distance.samples)
     # on the interval: of few samples one may always differ
-    if tolerance.min_agreement is not None and upper_rate(agreeing, distance.samples) < tolerance.min_agreement:
+    if tolerance.min_agreement is not None and upper_rate(agreeing, distance.samples, alpha) < tolerance.min_agreement:
         problems.append(f"agrees on {distance.agreement:.1%}, at least {tolerance.min_agreement:.0%} wanted")
     if tolerance.max_kl is not None and not distance.kl <= tolerance.max_kl:
         problems.append(f"probabilities diverge by {distance.kl:.2g} nats, allowed {tolerance.max_kl:g}")

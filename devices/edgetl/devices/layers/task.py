@@ -1,26 +1,27 @@
-"""Task layer: how much of the metric was lost, on the same samples, and which classes lost it."""
+"""Task layer: how much of the metric was lost, on the same samples."""
 
 import math
 
 import msgspec
 
 from edgetl.devices.answers import Answers
-from edgetl.devices.damage import Damage, damaged, parts, silent_classes
-from edgetl.devices.multiplicity import holm
+from edgetl.devices.layers.classes import class_bound, class_reasons
 from edgetl.devices.profile import Accuracy
-from edgetl.devices.resampling import resample_macro_f1
-from edgetl.devices.sequential import e_above, e_within, samples_to_stop, sequential_bounds
+from edgetl.devices.resampling import draws_for, resample_macro_f1
+from edgetl.devices.sequential import samples_to_stop, sequential_bounds, stream_p_above, stream_p_within
 from edgetl.devices.statistics import (
     ALPHA,
     drop_bounds,
+    error_budget,
     fewest_samples,
     p_above,
     p_within,
+    percent,
     samples_to_decide,
     upper_rate,
 )
 from edgetl.devices.verdict import Interval, Metric, Reason
-from edgetl.types import Array, Verdict
+from edgetl.types import Verdict
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,28 +52,29 @@ class Drop(msgspec.Struct, frozen=True, kw_only=True):
 def task_layer(
     evidence: Evidence, accuracy: Accuracy, labels: tuple[str, ...], *, exempt: bool
 ) -> tuple[Metric | None, Interval | None, list[Reason]]:
-    """The paired drop against its bound, and what happened to each class.
+    """The paired drop against its bound, and what happened to each class, all at the profile's confidence.
 
     `exempt`: an fp32 variant that passed numerics, which need not prove its accuracy.
     """
     answers = evidence.answers
     if not len(answers) and not evidence.unlabelled and not exempt:
         return None, None, [Reason(layer="task", verdict="undecided", text=f"{evidence.note}no sample has a label")]
+    alpha = error_budget(accuracy.confidence)
     drop = measure(evidence, accuracy)
     interval = Interval(value=100 * (drop.reference - drop.value), low=100 * drop.low, high=100 * drop.high)
     metric = Metric(name=accuracy.metric, reference=drop.reference, value=drop.value) if len(answers) else None
-    reasons = [_decide(evidence, drop, interval, accuracy, exempt=exempt), *class_reasons(answers, labels)]
-    if accuracy.max_class_drop_points is not None and not exempt and len(answers):
-        reasons.append(_class_bound(evidence, accuracy.max_class_drop_points, labels))
+    reasons = [_decide(evidence, drop, interval, accuracy, exempt=exempt), *class_reasons(answers, labels, alpha)]
+    if (most := accuracy.max_class_drop_points) is not None and not exempt and len(answers):
+        reasons.append(class_bound(answers, most, labels, alpha, sequential=evidence.sequential))
     return metric, interval, reasons
 
 
 def measure(evidence: Evidence, accuracy: Accuracy) -> Drop:
     """The drop of the profile's metric, by the method that fits the evidence."""
-    answers, budget = evidence.answers, accuracy.max_drop_points / 100
+    answers, budget, alpha = evidence.answers, accuracy.max_drop_points / 100, error_budget(accuracy.confidence)
     if accuracy.metric == "macro_f1" and len(answers):
-        drawn = resample_macro_f1(answers)
-        low, high = drawn.bounds()
+        drawn = resample_macro_f1(answers, draws_for(alpha))
+        low, high = drawn.bounds(alpha)
         above, within = drawn.p_above(budget), drawn.p_within(budget)
         return Drop(
             reference=drawn.reference, value=drawn.value, low=low, high=high, p_above=above, p_within=within
@@ -80,33 +82,36 @@ def measure(evidence: Evidence, accuracy: Accuracy) -> Drop:
     result = answers.result()
     counts = result.lost, result.gained, result.samples
     if evidence.sequential:
-        low, high = sequential_bounds(*counts)
-        above, within = _p_above_stream(*counts, budget), _p_within_stream(*counts, budget)
+        low, high = sequential_bounds(*counts, alpha)
+        above, within = stream_p_above(*counts, budget), stream_p_within(*counts, budget)
     else:
-        low, high = drop_bounds(*counts)
-        above, within = p_above(*counts, budget), p_within(*counts, budget)
+        low, high = drop_bounds(*counts, alpha)
+        above, within = p_above(*counts, budget, alpha), p_within(*counts, budget, alpha)
     return Drop(
         reference=result.reference, value=result.value, low=low, high=high, p_above=above, p_within=within
     )  # fmt: skip
 
 
-def verdict_of(drop: Drop, alpha: float = ALPHA) -> Verdict:
-    """Pass when the drop is surely within the budget, fail when it is surely above, else undecided."""
-    if drop.p_within <= alpha:
+def verdict_of(drop: Drop, alpha: float = ALPHA, share: float | None = None) -> Verdict:
+    """Pass when the drop is surely within the budget, fail when it is surely above, else undecided.
+
+    `share`: what a pass has of the error budget `alpha`, when not all of it.
+    """
+    if drop.p_within <= (alpha if share is None else share):
         return "pass"
-    return "fail" if drop.p_above <= ALPHA else "undecided"
+    return "fail" if drop.p_above <= alpha else "undecided"
 
 
 def _decide(evidence: Evidence, drop: Drop, interval: Interval, accuracy: Accuracy, *, exempt: bool) -> Reason:
-    budget, samples = accuracy.max_drop_points, len(evidence.answers)
+    budget, samples, alpha = accuracy.max_drop_points, len(evidence.answers), error_budget(accuracy.confidence)
     text = (
         f"{evidence.note}drop {interval.value:+.2f} points, between {interval.low:.2f} and {interval.high:.2f} "
-        f"(95 %, {samples} samples), allowed {budget:g}"
+        f"({percent(alpha)}, {samples} samples), allowed {budget:g}"
     )
     if evidence.looks > 1:
-        text += f"; the {evidence.looks} candidates tried on these samples share the 5 %"
-    unlabelled, note = _unlabelled(evidence, budget)
-    verdict = "pass" if exempt else verdict_of(drop, pass_share(evidence))
+        text += f"; the {evidence.looks} candidates tried on these samples share the {percent(1 - alpha)}"
+    unlabelled, note = _unlabelled(evidence, alpha)
+    verdict = "pass" if exempt else verdict_of(drop, alpha, pass_share(evidence, alpha))
     if verdict == "undecided" and unlabelled <= budget:
         verdict = "pass"
     if verdict == "undecided":
@@ -114,16 +119,16 @@ def _decide(evidence: Evidence, drop: Drop, interval: Interval, accuracy: Accura
     return Reason(layer="task", verdict=verdict, text=text + note, p_value=None if exempt else drop.p_above)
 
 
-def pass_share(evidence: Evidence) -> float:
-    """The error budget that labels have for a pass: half, when unlabelled images may give one too.
+def pass_share(evidence: Evidence, alpha: float = ALPHA) -> float:
+    """What labels have of the error budget `alpha` for a pass: half, when unlabelled images may give one too.
 
     Each candidate that was judged on the same samples could have passed by chance, so they share it.
     """
-    labelled = ALPHA / 2 if evidence.unlabelled is not None and len(evidence.answers) else ALPHA
+    labelled = alpha / 2 if evidence.unlabelled is not None and len(evidence.answers) else alpha
     return labelled / evidence.looks
 
 
-def _unlabelled(evidence: Evidence, budget: float) -> tuple[float, str]:
+def _unlabelled(evidence: Evidence, alpha: float) -> tuple[float, str]:
     """The most points that answers which differ without a label can hide, and what to say about them.
 
     No more answers are lost than differ. Where labels decide too, each way gets half the error budget.
@@ -131,13 +136,13 @@ def _unlabelled(evidence: Evidence, budget: float) -> tuple[float, str]:
     if evidence.unlabelled is None:
         return math.inf, ""
     changed, images = evidence.unlabelled
-    bound = 100 * upper_rate(changed, images, ALPHA / 2 if len(evidence.answers) else ALPHA) if images else 100.0
+    bound = 100 * upper_rate(changed, images, alpha / 2 if len(evidence.answers) else alpha) if images else 100.0
     return bound, f"; {changed} of {images} unlabelled answers differ, which hides at most {bound:.2f} points"
 
 
 def _how_many(evidence: Evidence, accuracy: Accuracy, drop: Drop) -> str:
     """How many more samples would decide at the observed rate of change."""
-    samples, budget = len(evidence.answers), accuracy.max_drop_points / 100
+    samples, budget, alpha = len(evidence.answers), accuracy.max_drop_points / 100, error_budget(accuracy.confidence)
     if accuracy.metric == "macro_f1":
         margin = abs(budget - (drop.reference - drop.value))
         width = drop.high - (drop.reference - drop.value)
@@ -145,54 +150,9 @@ def _how_many(evidence: Evidence, accuracy: Accuracy, drop: Drop) -> str:
     else:
         result = evidence.answers.result()
         method = samples_to_stop if evidence.sequential else samples_to_decide
-        needed = method(result.lost, result.gained, samples, budget)
+        needed = method(result.lost, result.gained, samples, budget, alpha)
     if needed is None:
         return "; the drop stands on the bound, no number of samples would decide"
-    least = fewest_samples(budget) if accuracy.metric == "top1" else 0
+    least = fewest_samples(budget, alpha) if accuracy.metric == "top1" else 0
     never = f" (fewer than {least} can never prove {accuracy.max_drop_points:g})" if samples < least else ""
     return f"; about {max(1, needed - samples)} more samples would decide{never}"
-
-
-def class_reasons(answers: Answers, labels: tuple[str, ...]) -> list[Reason]:
-    """Silent classes fail; damaged ones are named."""
-    reasons = []
-    if silent := silent_classes(answers.reference, answers.variant, labels):
-        cause = "silent: " + ", ".join(f"`{name}`" for name in list(silent)[:5]) + (", …" if len(silent) > 5 else "")
-        text, p_value = "a class is never answered any more", min(silent.values())
-        reasons.append(Reason(layer="task", verdict="fail", text=text, cause=cause, p_value=p_value))
-    if hurt := damaged(answers, labels):
-        text = "classes or groups lost significantly more than the rest"
-        reasons.append(Reason(layer="task", verdict="pass", text=text, cause=_names(hurt)))
-    return reasons
-
-
-def _names(hurt: list[Damage]) -> str:
-    named = [f"`{each.name}` lost {each.lost} of {each.right} right answers" for each in hurt[:5]]
-    return ", ".join(named) + (", …" if len(hurt) > 5 else "")
-
-
-def _class_bound(evidence: Evidence, most: float, labels: tuple[str, ...]) -> Reason:
-    """The drop of each class and group against `most` points: fails on one (Holm), passes when all are within."""
-    answers, above, within = evidence.answers, p_above, p_within
-    if evidence.sequential:
-        above, within = _p_above_stream, _p_within_stream
-    counts = {name: _counts(answers, part) for name, part in parts(answers, labels)}
-    adjusted = holm([above(*each, most / 100) for each in counts.values()])
-    hurt = [f"`{name}`" for name, p in zip(counts, adjusted, strict=True) if p <= ALPHA]
-    text = f"classes or groups that dropped by more than {most:g} points: {', '.join(hurt) or 'none is proven'}"
-    verdict: Verdict = "fail" if hurt else "undecided"
-    if not hurt and all(within(*each, most / 100) <= ALPHA for each in counts.values()):
-        verdict = "pass"
-    return Reason(layer="task", verdict=verdict, text=text, p_value=min(adjusted))
-
-
-def _counts(answers: Answers, part: Array) -> tuple[int, int, int]:
-    return int(answers.lost[part].sum()), int(answers.gained[part].sum()), int(part.sum())
-
-
-def _p_above_stream(lost: int, gained: int, samples: int, max_drop: float) -> float:
-    return math.exp(min(0.0, -e_above(lost, gained, samples, max_drop)))
-
-
-def _p_within_stream(lost: int, gained: int, samples: int, max_drop: float) -> float:
-    return math.exp(min(0.0, -e_within(lost, gained, samples, max_drop)))

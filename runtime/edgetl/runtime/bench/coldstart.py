@@ -22,10 +22,11 @@ MAX_SECONDS = 600.0
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """What a fresh process is to open."""
+    """What a fresh process is to open; `manifest` is `Bundle.digest`."""
 
     bundle: str
     variant: str
+    manifest: str | None = None
     options: dict[str, Option] = {}
 
 
@@ -67,7 +68,9 @@ def cold_start(
 
     Raises EngineError when one of them fails.
     """
-    request = msgspec.json.encode(Start(bundle=str(bundle.path), variant=variant, options=dict(options)))
+    request = msgspec.json.encode(
+        Start(bundle=str(bundle.path), variant=variant, manifest=bundle.digest, options=dict(options))
+    )
     rows, peaks, watch = [], [], NoiseWatch()
     for _ in range(starts):
         began = time.monotonic()

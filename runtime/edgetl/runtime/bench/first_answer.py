@@ -34,7 +34,9 @@ def main() -> None:
 def _answer(start: Start) -> Started:
     feeds = sample_feeds(open_bundle(start.bundle), 1)
     began = time.monotonic()
-    with load(start.bundle, variant=start.variant, options=start.options) as session:
+    with load(
+        open_bundle(start.bundle, digest=start.manifest), variant=start.variant, options=start.options
+    ) as session:
         opened = time.monotonic()
         session.infer(feeds)
         answered = time.monotonic()

@@ -67,11 +67,17 @@ class Application:
 
 
 def build(
-    bundles: Sequence[Path], config: ServeConfig, *, device: str | None = None, variant: str | None = None
+    bundles: Sequence[Path],
+    config: ServeConfig,
+    *,
+    device: str | None = None,
+    variant: str | None = None,
+    require_signature: Path | None = None,
 ) -> Application:
     """The application over these bundles, nothing opened yet. Raises what `find_models` raises."""
     metrics = Metrics()
-    models = [Model(*found) for found in find_models(bundles, device=device, variant=variant)]
+    found = find_models(bundles, device=device, variant=variant, require_signature=require_signature)
+    models = [Model(*each) for each in found]
     return Application(Models(models, config, metrics, device), config, metrics)
 
 

@@ -146,17 +146,17 @@ class Models:
 
 
 def find_models(
-    bundles: Sequence[Path], *, device: str | None, variant: str | None
+    bundles: Sequence[Path], *, device: str | None, variant: str | None, require_signature: Path | None = None
 ) -> list[tuple[str, Bundle, list[VariantRecord]]]:
     """Each bundle's name, and the variants that may answer, the default one first.
 
     `variant` names the only one; else the plan's choice for throughput comes first, or the first that is usable, and
-    all others that did not fail and whose engine is installed follow. Raises ConfigError for two bundles of one name,
-    and what `load` raises.
+    all others that did not fail and whose engine is installed follow. `require_signature`: as in `load`, for every
+    bundle. Raises ConfigError for two bundles of one name, and what `load` raises.
     """
     found: dict[str, tuple[str, Bundle, list[VariantRecord]]] = {}
     for path in bundles:
-        bundle = open_bundle(path)
+        bundle = open_bundle(path, allowed_signers=require_signature)
         name = path.resolve().name
         if name in found:
             raise ConfigError(

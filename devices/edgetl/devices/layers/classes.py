@@ -1,0 +1,78 @@
+"""What happened to each class and group: silent and damaged ones, a bound for all, and the figures of each."""
+
+from collections.abc import Sequence
+
+from edgetl.devices.answers import Answers
+from edgetl.devices.damage import Damage, damaged, silent_classes
+from edgetl.devices.multiplicity import holm
+from edgetl.devices.parts import Part, part_bounds, parts
+from edgetl.devices.sequential import stream_p_above, stream_p_within
+from edgetl.devices.statistics import ALPHA, p_above, p_within
+from edgetl.devices.verdict import ClassReport, Interval, Reason
+from edgetl.types import Verdict
+
+
+def class_reports(answers: Answers, labels: tuple[str, ...], alpha: float = ALPHA) -> tuple[ClassReport, ...]:
+    """The recall of torch and of the variant in every class and group that has samples, in the order of the labels.
+
+    The bounds of a drop are each class's own, at 1 − `alpha`: of a hundred classes some lie outside theirs by chance.
+    Only `damaged` is corrected for looking at many.
+    """
+    found = [part for part in parts(answers, labels) if part.samples]
+    bounds, hurt = part_bounds(found, alpha), {each.name for each in damaged(answers, labels, alpha)}
+    return tuple(_report(part, bounds[part.counts], part.name in hurt) for part in found)
+
+
+def _report(part: Part, bounds: tuple[float, float], hurt: bool) -> ClassReport:
+    changed = part.gained - part.lost
+    drop = Interval(value=-100 * changed / part.samples, low=100 * bounds[0], high=100 * bounds[1])
+    return ClassReport(
+        name=part.name,
+        samples=part.samples,
+        reference=part.right / part.samples,
+        value=(part.right + changed) / part.samples,
+        drop_points=drop,
+        damaged=hurt,
+    )
+
+
+def class_reasons(answers: Answers, labels: tuple[str, ...], alpha: float = ALPHA) -> list[Reason]:
+    """Silent classes fail; damaged ones are named."""
+    reasons = []
+    if silent := silent_classes(answers.reference, answers.variant, labels, alpha):
+        cause = "silent: " + ", ".join(f"`{name}`" for name in list(silent)[:5]) + (", …" if len(silent) > 5 else "")
+        text, p_value = "a class is never answered any more", min(silent.values())
+        reasons.append(Reason(layer="task", verdict="fail", text=text, cause=cause, p_value=p_value))
+    if hurt := damaged(answers, labels, alpha):
+        text = "classes or groups lost significantly more than the rest"
+        reasons.append(Reason(layer="task", verdict="pass", text=text, cause=_names(hurt)))
+    return reasons
+
+
+def _names(hurt: Sequence[Damage]) -> str:
+    named = [f"`{each.name}` lost {each.lost} of {each.right} right answers" for each in hurt[:5]]
+    return ", ".join(named) + (", …" if len(hurt) > 5 else "")
+
+
+def class_bound(
+    answers: Answers, most: float, labels: tuple[str, ...], alpha: float = ALPHA, *, sequential: bool = False
+) -> Reason:
+    """The drop of each class and group against `most` points: fails on one (Holm), passes when all are within.
+
+    `sequential`: the samples were a stream that was looked at all along.
+    """
+    found, budget = parts(answers, labels), most / 100
+    distinct = {part.counts for part in found}
+    if sequential:
+        above = {counts: stream_p_above(*counts, budget) for counts in distinct}
+        within = {counts: stream_p_within(*counts, budget) for counts in distinct}
+    else:
+        above = {counts: p_above(*counts, budget, alpha) for counts in distinct}
+        within = {counts: p_within(*counts, budget, alpha) for counts in distinct}
+    adjusted = holm([above[part.counts] for part in found])
+    hurt = [f"`{part.name}`" for part, p in zip(found, adjusted, strict=True) if p <= alpha]
+    text = f"classes or groups that dropped by more than {most:g} points: {', '.join(hurt) or 'none is proven'}"
+    verdict: Verdict = "fail" if hurt else "undecided"
+    if not hurt and all(p <= alpha for p in within.values()):
+        verdict = "pass"
+    return Reason(layer="task", verdict=verdict, text=text, p_value=min(adjusted))
