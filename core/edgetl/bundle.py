@@ -1,27 +1,40 @@
 """A bundle: the folder `export` writes and every device reads. Whole, or not a bundle."""
 
+import hashlib
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgetl.errors import ArtefactError, first_line, suggest
-from edgetl.files import inside, read_json, sha256_of, write_json
+from edgetl.files import decode_json, inside, read_bytes, sha256_of, write_json
 from edgetl.manifest import MAJOR, FileRecord, Manifest, VariantRecord, inconsistency
 from edgetl.types import Array
+
+if TYPE_CHECKING:
+    from edgetl.signature import Signer
 
 MAX_ARRAYS_BYTES = 2 * 2**30
 """An .npz whose arrays unpack to more is refused."""
 
 
 class Bundle:
-    """An opened bundle: its manifest, and its files, each verified when it is asked for."""
+    """An opened bundle: its manifest, and its files, each verified when it is asked for.
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    `signer`: who signed the manifest, None where no signature was asked for. `digest`: the SHA-256 of the manifest,
+    which lists every file with its own; None before it was written.
+    """
+
+    def __init__(
+        self, path: Path, manifest: Manifest, signer: "Signer | None" = None, digest: str | None = None
+    ) -> None:
         self.path = path
         self.manifest = manifest
+        self.signer = signer
+        self.digest = digest
         self._records = {record.path: record for record in manifest.files}
-        self._verified: dict[str, tuple[int, int]] = {}
+        self._verified: dict[str, tuple[int, ...]] = {}
         self._golden: dict[str, Array] | None = None
 
     def variant(self, name: str) -> VariantRecord:
@@ -36,7 +49,8 @@ class Bundle:
     def file(self, relative: str) -> Path:
         """The path of a listed file whose size and SHA-256 are as the manifest says. Raises ArtefactError.
 
-        A file is hashed once, and again when its size or time of change differ.
+        A file is hashed once, and again when it is another one, or its size or a time of change differ; the kernel's
+        time of change cannot be set back as the other can.
         """
         record = self._records.get(relative)
         if record is None:
@@ -45,7 +59,7 @@ class Bundle:
         if not path.is_file():
             raise ArtefactError(f"`{path}` is missing", hint="copy or export the bundle again")
         found = path.stat()
-        state = found.st_size, found.st_mtime_ns
+        state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
         if self._verified.get(relative) == state:
             return path
         if found.st_size != record.size or sha256_of(path) != record.sha256:
@@ -147,18 +161,49 @@ class Bundle:
         return sum(self._records[relative].size for relative in variant.files)
 
 
-def open_bundle(path: str | Path) -> Bundle:
-    """Reads and checks the manifest. Raises ArtefactError when it is missing, damaged or points outside."""
+def open_bundle(
+    path: str | Path,
+    *,
+    digest: str | None = None,
+    allowed_signers: Path | None = None,
+    identity: str | None = None,
+    revoked: Path | None = None,
+) -> Bundle:
+    """Reads and checks the manifest. Raises ArtefactError when it is missing, damaged or points outside.
+
+    With `digest` it must be the very manifest that another process opened (`Bundle.digest`).
+    With `allowed_signers`, a file of OpenSSH's ALLOWED SIGNERS format, the manifest must be signed by one of them, by
+    `identity` if it is given, with a key that `revoked` does not list; `Bundle.signer` says who it was. Raises as
+    `edgetl.signature.verified_manifest` too.
+    """
     path = Path(path)
-    if not (path / "manifest.json").is_file():
+    if allowed_signers is None:
+        bundle = decoded_bundle(path, manifest_bytes(path))
+        if digest is not None and bundle.digest != digest:
+            raise ArtefactError(f"`{path}` was changed while it was measured", hint="run the command again")
+        return bundle
+    from edgetl.signature import verified_manifest  # starts programs: only who asks for a signature imports that
+
+    return decoded_bundle(path, *verified_manifest(path, allowed_signers, identity=identity, revoked=revoked))
+
+
+def manifest_bytes(path: Path) -> bytes:
+    """The content of `manifest.json` in the bundle `path`. Raises ArtefactError when there is none."""
+    place = path / "manifest.json"
+    if not place.is_file():
         what = "has no manifest.json" if path.is_dir() else "does not exist"
         raise ArtefactError(f"`{path}` {what}, so it is no bundle", hint="`edgetl export RUN -o BUNDLE` writes one")
-    manifest = read_json(path / "manifest.json", Manifest, major=MAJOR)
+    return read_bytes(place, ArtefactError)
+
+
+def decoded_bundle(path: Path, raw: bytes, signer: "Signer | None" = None) -> Bundle:
+    """The bundle `path` with `raw` as its manifest. Raises ArtefactError when that is damaged or points outside."""
+    manifest = decode_json(raw, path / "manifest.json", Manifest, major=MAJOR)
     for record in manifest.files:
         inside(path, record.path)
     if problem := inconsistency(manifest):
         raise ArtefactError(f"the manifest of `{path}` contradicts itself: {problem}", hint="export the bundle again")
-    return Bundle(path, manifest)
+    return Bundle(path, manifest, signer, hashlib.sha256(raw).hexdigest())
 
 
 def file_records(root: Path) -> tuple[FileRecord, ...]:

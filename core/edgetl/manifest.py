@@ -9,7 +9,7 @@ from edgetl.run import WeightsRecord
 from edgetl.tasks import Task
 from edgetl.types import EngineFacts, Option, Precision, TensorSpec
 
-SCHEMA = "1.2"
+SCHEMA = "1.3"
 MAJOR = 1
 
 
@@ -111,7 +111,10 @@ class GoldenRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the model comes from. `calibration`: which training images, `options`: what export was asked for."""
+    """Where the model comes from. `calibration`: which training images, `options`: what export was asked for.
+
+    `model_sha256`: of the run's `weights.safetensors`, the adapted model that every variant was made from.
+    """
 
     run: str
     strategy: str
@@ -120,6 +123,7 @@ class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
     weights: WeightsRecord
     calibration: dict[str, str | int | bool]
     options: dict[str, str | int | float | bool | None] = {}
+    model_sha256: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

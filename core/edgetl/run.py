@@ -46,12 +46,17 @@ class DataRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WeightsRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the starting weights come from and under which terms."""
+    """Where the starting weights come from and under which terms.
+
+    `origin`: a file's name, or what published them; `url`: where they were published, empty for a file of the user's.
+    `licence`: as the weights' own metadata or their publisher state it, else `unknown`.
+    """
 
     origin: str
     sha256: str
     licence: str
     notes: tuple[str, ...] = ()
+    url: str = ""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

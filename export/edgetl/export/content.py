@@ -66,6 +66,7 @@ def source_record(source: Source, config: ExportConfig, calibration: Sequence[Sa
             "fingerprint": digest.hexdigest(),
         },
         options=config.options(),
+        model_sha256=source.run.files["weights.safetensors"],
     )
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from edgetl.devices.answers import digest_key
 from edgetl.devices.hypotheses import PREFIX, graph_hypotheses
+from edgetl.export.metadata import without_metadata
 from edgetl.export.probes import expected_pixels, probes
 from edgetl.files import write_bytes, write_via
 from edgetl.finetune.graph import torch_predictor
@@ -26,7 +27,7 @@ GoldenKind = Literal["validation", "synthetic", "none"]
 MAX_SAMPLES = 256
 SYNTHETIC_SAMPLES = 64
 ENCODED = 32
-"""So many of the samples also travel as encoded files, which prove the decoder."""
+"""So many of the samples also travel as encoded files, which prove the decoder; without their metadata."""
 
 MAX_ENCODED_BYTES = 4 * 2**20
 HYPOTHESIS_SAMPLES = 64
@@ -60,10 +61,8 @@ def validation_golden(samples: Sequence[SampleRecord], root: Path, task: Task, s
     chosen = stratified(samples, MAX_SAMPLES, seed)
     small = [s for s in chosen if (root / s.path).stat().st_size <= MAX_ENCODED_BYTES][:ENCODED]
     ordered = small + [sample for sample in chosen if sample not in small]
-    encoded = tuple(
-        (f"golden/images/{i:04}{Path(s.path).suffix.lower()}", (root / s.path).read_bytes())
-        for i, s in enumerate(small)
-    )
+    bare = [without_metadata((root / sample.path).read_bytes()) for sample in small]
+    encoded = tuple((f"golden/images/{i:04}{suffix}", content) for i, (content, suffix) in enumerate(bare))
     pixels = np.stack([prepare(root / sample.path, task.input) for sample in ordered])
     truths = np.array([sample.label for sample in ordered])
     digests = np.array([digest_key(sample.sha256) for sample in ordered], np.uint64)

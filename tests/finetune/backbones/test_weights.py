@@ -1,5 +1,6 @@
 """Starting weights: what fits is loaded, what does not is named, nothing runs code."""
 
+import dataclasses
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from edgetl.errors import ArtefactError, DependencyError
+from edgetl.files import sha256_of
 from edgetl.finetune.backbones.registry import get_backbone, head_of, published_weights
 from edgetl.finetune.backbones.weights import build_model, distinct, read_weights
 
@@ -125,3 +127,32 @@ def test_without_network_the_error_says_where_to_put_the_file(tmp_path: Path, mo
 
 def test_labels_that_stand_twice_get_their_index() -> None:
     assert distinct(["crane", "bee", "crane"]) == ("crane (0)", "bee", "crane (2)")
+
+
+def test_a_licence_is_what_the_file_states(tmp_path: Path) -> None:
+    for metadata, licence in (
+        ({"license": "apache-2.0"}, "apache-2.0"),
+        ({"modelspec.license": "MIT"}, "MIT"),
+        ({"license": " "}, "unknown"),
+        ({"format": "pt"}, "unknown"),
+    ):
+        save_file(state(), tmp_path / "w.safetensors", metadata=metadata)
+        record = read_weights(BACKBONE, str(tmp_path / "w.safetensors")).record
+        assert (record.origin, record.licence, record.url) == ("w.safetensors", licence, "")
+    torch.save(state(), tmp_path / "w.pth")
+    assert read_weights(BACKBONE, str(tmp_path / "w.pth")).record.licence == "unknown"
+
+
+def test_a_file_is_torchvisions_when_it_has_the_hash_of_torchvisions_file_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry whose name promises this file's hash stands in for a download."""
+    mobilenet = get_backbone("mobilenet_v2")
+    torch.save(mobilenet.build(1000).state_dict(), tmp_path / "renamed.pth")
+    assert read_weights(mobilenet, str(tmp_path / "renamed.pth")).record.licence == "unknown"
+    digest = sha256_of(tmp_path / "renamed.pth")
+    entry = published_weights(mobilenet, newest=True).value
+    named = dataclasses.replace(entry, url=f"https://example.org/mobilenet_v2-{digest[:8]}.pth")
+    monkeypatch.setattr("edgetl.finetune.backbones.weights.published_weights", lambda *_, **__: named)
+    record = read_weights(mobilenet, str(tmp_path / "renamed.pth")).record
+    assert record.url == named.url and "BSD-3-Clause" in record.licence

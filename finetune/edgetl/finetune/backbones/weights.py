@@ -6,6 +6,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import msgspec
@@ -21,6 +22,9 @@ from edgetl.run import WeightsRecord
 from edgetl.tasks import Task
 
 METADATA_KEY = "edgetl"
+LICENCE_KEYS = ("license", "modelspec.license")
+"""Where a safetensors file states its licence: by habit, and by Stability AI's ModelSpec."""
+
 TORCHVISION_LICENCE = (
     "weights published by torchvision under BSD-3-Clause; trained on ImageNet-1K, whose terms allow "
     "non-commercial research"
@@ -58,8 +62,27 @@ def read_weights(backbone: Backbone, source: str) -> Weights:
         raise ArtefactError(f"the weights `{source}` do not exist", hint="a path, `default` or `none`")
     if path.suffix == ".safetensors":
         return _from_safetensors(path)
-    record = WeightsRecord(origin=path.name, sha256=sha256_of(path), licence="unknown")
-    return Weights(state=_read_pth(path), record=record)
+    return Weights(state=_read_pth(path), record=_record(backbone, path))
+
+
+def _record(backbone: Backbone, path: Path) -> WeightsRecord:
+    """A file of the user's; one that has the hash which torchvision's file names promise is torchvision's."""
+    digest = sha256_of(path)
+    for newest in (True, False) if backbone.published else ():
+        entry = published_weights(backbone, newest=newest)
+        if digest.startswith(_promised(entry)):
+            return _published_record(entry, digest)
+    return WeightsRecord(origin=path.name, sha256=digest, licence="unknown")
+
+
+def _promised(entry: Any) -> str:
+    """The first digits of the file's SHA-256, which stand at the end of its name."""
+    return Path(entry.url).stem.rsplit("-", 1)[-1]
+
+
+def _published_record(entry: Any, digest: str) -> WeightsRecord:
+    licence = f"see {entry.meta['license']}" if "license" in entry.meta else TORCHVISION_LICENCE
+    return WeightsRecord(origin=f"torchvision {entry}", sha256=digest, licence=licence, url=entry.url)
 
 
 def _from_safetensors(path: Path) -> Weights:
@@ -70,7 +93,8 @@ def _from_safetensors(path: Path) -> Weights:
         own = msgspec.json.decode(metadata[METADATA_KEY], type=WeightsMetadata) if METADATA_KEY in metadata else None
     except (SafetensorError, msgspec.DecodeError, OSError, ValueError) as error:
         raise ArtefactError(f"`{path}` is no safetensors file: {first_line(error)}", hint="is it complete?") from error
-    licence = own.licence if own else metadata.get("license", "unknown")
+    stated = [metadata[key].strip() for key in LICENCE_KEYS if metadata.get(key, "").strip()]
+    licence = own.licence if own else (stated or ["unknown"])[0]
     record = WeightsRecord(origin=path.name, sha256=sha256_of(path), licence=licence)
     return Weights(state=state, record=record, labels=own.task.labels if own else None, task=own.task if own else None)
 
@@ -107,16 +131,14 @@ def _published(backbone: Backbone) -> Weights:
     entry = published_weights(backbone, newest=True)
     name = entry.url.rsplit("/", 1)[-1]
     path = Path(torch.hub.get_dir()) / "checkpoints" / name
-    prefix = path.stem.rsplit("-", 1)[-1]
+    prefix = _promised(entry)
     if not path.is_file():
         _download(entry.url, path, prefix)
     digest = sha256_of(path)
     if not digest.startswith(prefix):
         raise ArtefactError(f"`{path}` does not have the hash its name promises", hint="remove it and try again")
     labels = distinct(entry.meta["categories"])
-    licence = f"see {entry.meta['license']}" if "license" in entry.meta else TORCHVISION_LICENCE
-    record = WeightsRecord(origin=f"torchvision {entry}", sha256=digest, licence=licence)
-    return Weights(state=_read_pth(path), record=record, labels=labels)
+    return Weights(state=_read_pth(path), record=_published_record(entry, digest), labels=labels)
 
 
 def _download(url: str, path: Path, prefix: str) -> None:
