@@ -31,7 +31,12 @@ def settle_latency(
     if _cost(finalists, plan) > seconds:
         return [(runner, figure(runner.costs)) for runner in ranked], False
     subjects = [
-        Subject(bundle=str(bundle.path), variant=each.candidate.variant, options=each.candidate.options)
+        Subject(
+            bundle=str(bundle.path),
+            variant=each.candidate.variant,
+            manifest=bundle.digest,
+            options=each.candidate.options,
+        )
         for each in finalists
     ]
     times = measure_launches(subjects, plan, track)

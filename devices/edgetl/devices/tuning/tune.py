@@ -25,7 +25,7 @@ from edgetl.devices.tuning.settle import settle_latency
 from edgetl.devices.verdict import Interval, Report, VariantReport
 from edgetl.errors import ArtefactError, DependencyError, EngineError
 from edgetl.files import write_json
-from edgetl.machine import detect
+from edgetl.machine import Machine, detect
 from edgetl.manifest import VariantRecord
 from edgetl.runtime.plan import SCHEMA, Aim, Choice, Figure, Plan, Tradeoff, manifest_digest, plan_path
 from edgetl.types import Option, Track, Verdict, silent
@@ -77,6 +77,7 @@ class TuneReport(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan | None
     variants: tuple[TunedVariant, ...]
     candidates: tuple[Measured, ...] = ()
+    machine: Machine | None = None
 
 
 def tune(
@@ -109,6 +110,7 @@ def tune(
     return TuneReport(
         bundle=str(bundle.path), device=profile.name, seconds=clock() - began, plan=plan, variants=variants,
         plan_path=str(plan_path(bundle, profile.name)) if plan else None, candidates=tuple(measured),
+        machine=detect(),
     )  # fmt: skip
 
 
