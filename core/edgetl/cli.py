@@ -17,11 +17,13 @@ from edgetl.cli_devices import devices_app
 from edgetl.cli_export import export
 from edgetl.cli_finetune import finetune
 from edgetl.cli_judge import check, gate, selftest
+from edgetl.cli_remote_end import remote_end
 from edgetl.cli_serve import serve
+from edgetl.cli_sign import sign, verify
 from edgetl.cli_sweep import sweep
 from edgetl.cli_tune import tune
 from edgetl.console import Commands, Json, prepare_streams, reports_errors, say, track
-from edgetl.options import BundleArgument, Overwrite
+from edgetl.options import BundleArgument, Overwrite, RequireSignature
 from edgetl.plugins import heavy_imports, require
 
 app = typer.Typer(
@@ -64,8 +66,9 @@ def _options(
     pass
 
 
-for command in (finetune, advise, sweep, export, check, gate, selftest, bench, tune, serve):
+for command in (finetune, advise, sweep, export, check, gate, selftest, bench, tune, serve, sign, verify):
     app.command()(command)
+app.command("remote-end", hidden=True)(remote_end)
 
 
 @app.command()
@@ -77,12 +80,13 @@ def predict(
         str | None, typer.Option(help="Default: this machine's plan, else the first whose engine is installed.")
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many labels for each image.")] = 3,
+    require_signature: RequireSignature = None,
     as_json: Json = False,
 ) -> None:
     """Label images with a bundle."""
     from edgetl.runtime import load
 
-    with load(bundle, variant=variant) as model:
+    with load(bundle, variant=variant, require_signature=require_signature) as model:
         answers = model.predict(images, top=top)
         say(f"answered by {model.variant.id}")
     if as_json:
@@ -94,12 +98,23 @@ def predict(
 
 @app.command()
 @reports_errors
-def inspect(bundle: BundleArgument, as_json: Json = False) -> None:
+def inspect(
+    bundle: BundleArgument,
+    sbom: Annotated[
+        bool, typer.Option("--sbom", help="Print its bill of materials instead: CycloneDX 1.6, JSON.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Show what a bundle is: its manifest, and what machines measured of it."""
     from edgetl.bundle import open_bundle
     from edgetl.devices import measurements
 
     opened = open_bundle(bundle)
+    if sbom:
+        from edgetl.sbom import cyclonedx
+
+        console.print_json(cyclonedx(opened))
+        return
     measured = measurements.readable(opened, say)
     if as_json:
         console.print_json({**msgspec.to_builtins(opened.manifest), "measurements": measured.records})

@@ -1,18 +1,31 @@
 """The command that measures how fast a bundle is: bench."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import msgspec
 import typer
 
-from edgetl import console, show_bench
-from edgetl.cli_judge import keep_measurement
+from edgetl import console, show_bench, show_fleet
+from edgetl.cli_remote import Asked, ask_device, ask_fleet, elsewhere
 from edgetl.console import Json, reports_errors, say, track
 from edgetl.errors import ConfigError, suggest
-from edgetl.options import BundleArgument, Device, Variants, names, profile
+from edgetl.keeping import keep_measurement
+from edgetl.options import (
+    AtOnce,
+    BundleArgument,
+    Device,
+    FleetFile,
+    On,
+    RemoteEdgetl,
+    RequireSignature,
+    SshConfig,
+    Variants,
+    names,
+    profile,
+)  # fmt: skip
 
 MLPERF_BOUND_MS = 15.0
 """MLPerf Inference's bound for ResNet-50 in the server scenario."""
@@ -62,6 +75,12 @@ def bench(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Also write every single time to this .npz file."),
     ] = None,
+    require_signature: RequireSignature = None,
+    on: On = None,
+    fleet: FleetFile = None,
+    remote_edgetl: RemoteEdgetl = None,
+    ssh_config: SshConfig = None,
+    at_once: AtOnce = 8,
     as_json: Json = False,
 ) -> None:
     """Measure how fast the variants are: latency, throughput, a rate under a bound, cold start; or compare two."""
@@ -70,23 +89,42 @@ def bench(
 
     if raw:
         check_raw(raw)
-    opened, device_profile = open_bundle(bundle), profile(device)
+    opened, device_profile = open_bundle(bundle, allowed_signers=require_signature), profile(device)
+    place = elsewhere(on, remote_edgetl, ssh_config, fleet, at_once)
+    if raw and place:
+        raise ConfigError(
+            "`--raw` cannot be written with `--on` and `--fleet`", hint="single times stay on the device that took them"
+        )
     samples: dict[str, Any] = {}
-    if compare:
-        if scenario or timed or inputs or concurrency or bound_ms:
-            raise ConfigError(
-                "`--compare` times single queries to the engine alone", hint="leave the options of the scenarios out"
-            )
-        result, view = _compare(opened, device_profile, names(variants), compare, launches, samples)
+    if compare and (scenario or timed or inputs or concurrency or bound_ms):
+        raise ConfigError(
+            "`--compare` times single queries to the engine alone", hint="leave the options of the scenarios out"
+        )
+    options = _options(scenario, timed, seconds, _bound(bound_ms, device_profile))
+    view = show_bench.compare_view if compare else show_bench.bench_table
+    if place:
+        from edgetl.devices.compare import CompareReport
+        from edgetl.devices.measure import BenchReport
+
+        given = {"bound-ms": bound_ms, "concurrency": concurrency, "inputs": inputs}
+        words = _compare_words(opened, names(variants), compare, launches) if compare else _bench_words(options, given)
+        asked = Asked(
+            command="bench", kind=CompareReport if compare else BenchReport, bundle=opened, device=device,
+            variants=variants, words=words,
+        )  # fmt: skip
+        if place.fleet:
+            ask_fleet(place, asked, show_fleet.bench_tables, as_json=as_json)
+            return
+        result, _ = ask_device(place, asked)
+    elif compare:
+        result = _compare(opened, device_profile, names(variants), compare, launches, samples)
     else:
         from edgetl.devices.measure import bench
 
-        options = _options(scenario, timed, seconds, _bound(bound_ms, device_profile))
         result = bench(
             opened, device_profile, options, variants=names(variants), concurrency=concurrency, folder=inputs,
             keep=samples.__setitem__, track=track,
         )  # fmt: skip
-        view = show_bench.bench_table
     if as_json:
         console.print_json(result)
     else:
@@ -94,25 +132,52 @@ def bench(
     if raw:
         write_raw(raw, samples, {"unit": "ms", "report": result})
         say(f"raw samples: {raw}")
-    keep_measurement(opened, "bench", result)
+    keep_measurement(opened, "bench", result, result.machine)
+
+
+def _bench_words(options: Any, given: Mapping[str, Any]) -> list[str | Path]:
+    """`options` and what else was `given`, as another computer is told them."""
+    from edgetl.devices.fleet.command import option
+
+    return [
+        *(word for name in options.scenarios for word in option("scenario", name)),
+        *(word for name in options.timed for word in option("timed", name)),
+        *option("seconds", options.min_seconds),
+        *(word for name, value in given.items() for word in option(name, value)),
+    ]
+
+
+def _compare_words(bundle: Any, variants: list[str] | None, wanted: list[str], launches: int) -> list[str | Path]:
+    """The comparison of variants and engines of this bundle, as another computer is told of it."""
+    from edgetl.devices.compare import find_subject
+    from edgetl.devices.fleet.command import option
+
+    _refuse_subjects(variants, wanted)
+    first = bundle.manifest.variants[0]
+    for name in wanted:
+        if find_subject(name, bundle, like=first)[0] is not bundle:
+            raise ConfigError(
+                f"`{name}` is another bundle", hint="on another computer, compare variants or engines of one bundle"
+            )
+    return [*(word for name in wanted for word in option("compare", name)), *option("launches", launches)]
 
 
 def _options(scenario: list[str] | None, timed: list[str] | None, seconds: float, bound_ms: float) -> Any:
     from edgetl.runtime.bench.options import SCENARIOS, STAGES, BenchOptions
 
     defaults = BenchOptions()
-    wanted = _words("scenario", scenario or defaults.scenarios, SCENARIOS)
+    wanted = _chosen("scenario", scenario or defaults.scenarios, SCENARIOS)
     return msgspec.structs.replace(
         defaults,
         scenarios=wanted,
-        timed=_words("timed", timed or defaults.timed, STAGES),
+        timed=_chosen("timed", timed or defaults.timed, STAGES),
         min_seconds=seconds,
         max_seconds=max(defaults.max_seconds, seconds),
         bound_ms=bound_ms,
     )
 
 
-def _words(option: str, given: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
+def _chosen(option: str, given: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
     """The values of a repeated option, each once; `all` stands for all."""
     if strange := [word for word in given if word not in (*known, "all")]:
         raise ConfigError(f"`--{option}` cannot be `{strange[0]}`", hint=suggest(strange[0], [*known, "all"]))
@@ -128,18 +193,22 @@ def _bound(given: float | None, device_profile: Any) -> float:
 
 def _compare(
     bundle: Any, device_profile: Any, variants: list[str] | None, wanted: list[str], launches: int, samples: Any
-) -> tuple[Any, Any]:
-    """The report and how it is shown; the times go to `samples`."""
+) -> Any:
+    """The report; the times go to `samples`."""
     from edgetl.devices.compare import compare, find_subject
     from edgetl.devices.launches import LaunchPlan
 
-    if len(wanted) > 2 or len(variants or []) > 1 or (variants and len(wanted) > 1):
-        raise ConfigError("two subjects are compared", hint="`--compare A --compare B`, or `--variants A --compare B`")
+    _refuse_subjects(variants, wanted)
     first = find_subject(wanted[0], bundle) if len(wanted) == 2 else _usual(bundle, variants)
     second = find_subject(wanted[-1], bundle, like=first[1])
     result, times = compare(first, second, device_profile, LaunchPlan(launches=launches), track=track)
     samples.update(a=times[0], b=times[1])
-    return result, show_bench.compare_view
+    return result
+
+
+def _refuse_subjects(variants: list[str] | None, wanted: list[str]) -> None:
+    if len(wanted) > 2 or len(variants or []) > 1 or (variants and len(wanted) > 1):
+        raise ConfigError("two subjects are compared", hint="`--compare A --compare B`, or `--variants A --compare B`")
 
 
 def _usual(bundle: Any, variants: list[str] | None) -> tuple[Any, Any]:

@@ -1,22 +1,32 @@
 """The commands that judge a bundle: check, gate, selftest."""
 
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 import msgspec
 import typer
+from rich.console import RenderableType
 
-from edgetl import console, show
-from edgetl.console import Json, disk_is_full, reports_errors, say, track
-from edgetl.errors import ArtefactError, ConfigError, DependencyError
+from edgetl import console, show, show_fleet
+from edgetl.cli_remote import OPEN_QUESTION, Asked, ask_device, ask_fleet, elsewhere
+from edgetl.console import Json, reports_errors, say, track
+from edgetl.errors import ConfigError, DependencyError
+from edgetl.keeping import keep_measurement
 from edgetl.options import (
     GATE_FAILED,
     UNDECIDED,
+    AtOnce,
     BundleArgument,
     Device,
+    FleetFile,
     LabelledData,
+    On,
+    RemoteEdgetl,
+    RequireSignature,
     Sequential,
+    SshConfig,
     Strict,
     UnlabelledData,
     Variants,
@@ -24,6 +34,7 @@ from edgetl.options import (
     profile,
 )  # fmt: skip
 from edgetl.plugins import heavy_imports, require
+from edgetl.publishing import Html, JUnit, Markdown, Publication, publication, publish
 
 
 @reports_errors
@@ -35,20 +46,39 @@ def check(
     sequential: Sequential = False,
     unlabelled: UnlabelledData = None,
     strict: Strict = False,
+    require_signature: RequireSignature = None,
+    junit: JUnit = None,
+    markdown: Markdown = None,
+    html: Html = None,
+    on: On = None,
+    fleet: FleetFile = None,
+    remote_edgetl: RemoteEdgetl = None,
+    ssh_config: SshConfig = None,
+    at_once: AtOnce = 8,
     as_json: Json = False,
 ) -> None:
     """Say whether the variants are still right on this machine: exit 0, 7 (no), 8 (undecided, --strict)."""
     from edgetl.bundle import open_bundle
     from edgetl.devices.check import check
+    from edgetl.devices.verdict import Report
 
-    opened = open_bundle(bundle)
+    files = publication(junit, markdown, html, fleet)
+    opened = open_bundle(bundle, allowed_signers=require_signature)
+    place = elsewhere(on, remote_edgetl, ssh_config, fleet, at_once)
     new = _new_data(opened, data, unlabelled, sequential=sequential)
-    report = check(opened, profile(device), variants=names(variants), new=new, track=track)
-    if as_json:
-        console.print_json(report)
+    if place is None:
+        report = check(opened, profile(device), variants=names(variants), new=new, track=track)
     else:
-        console.stdout().print(show.check_table(msgspec.to_builtins(report)))
-    _end(opened, "check", report, strict=strict)
+        asked = Asked(
+            command="check", kind=Report, bundle=opened, device=device, variants=variants,
+            words=_data_words(data, unlabelled, sequential=sequential),
+        )  # fmt: skip
+        if place.fleet:
+            ask_fleet(place, asked, show_fleet.fleet_table, strict=strict, as_json=as_json)
+            return
+        report, _ = ask_device(place, asked)
+    _show(report, show.check_table, as_json=as_json)
+    _end(opened, "check", report, device, files, strict=strict)
 
 
 @reports_errors
@@ -68,15 +98,25 @@ def gate(
     sequential: Sequential = False,
     unlabelled: UnlabelledData = None,
     strict: Strict = False,
+    require_signature: RequireSignature = None,
     out: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("-o", "--out", help="Also write the report, as JSON, for a later `--baseline`."),
     ] = None,
+    junit: JUnit = None,
+    markdown: Markdown = None,
+    html: Html = None,
+    on: On = None,
+    fleet: FleetFile = None,
+    remote_edgetl: RemoteEdgetl = None,
+    ssh_config: SshConfig = None,
+    at_once: AtOnce = 8,
     as_json: Json = False,
 ) -> None:
     """Check, latency and comparison with a baseline as one exit code: 0, 7 (no), 8 (undecided, --strict)."""
     from edgetl.bundle import open_bundle
-    from edgetl.devices.baseline import open_baseline
+    from edgetl.devices.baseline import GateReport, open_baseline
+    from edgetl.devices.fleet.command import option
     from edgetl.devices.gate import gate
     from edgetl.devices.launches import LaunchPlan
     from edgetl.files import write_json
@@ -85,19 +125,32 @@ def gate(
         raise ConfigError(f"`--margin` cannot be `{margin}`", hint="it is a number of percent")
     if out and (out.is_dir() or not out.parent.is_dir()):
         raise ConfigError(f"`{out}` cannot be written", hint="`-o` takes a file in a folder that exists")
-    opened = open_bundle(bundle)
+    if out and fleet:
+        raise ConfigError("`-o` writes one report, `--fleet` makes many", hint="`--json` has them all")
+    files = publication(junit, markdown, html, fleet)
+    opened = open_bundle(bundle, allowed_signers=require_signature)
+    place = elsewhere(on, remote_edgetl, ssh_config, fleet, at_once)
     before = open_baseline(baseline) if baseline else None
-    report = gate(
-        opened, profile(device), baseline=before, variants=names(variants), margin=margin / 100,
-        new=_new_data(opened, data, unlabelled, sequential=sequential), plan=LaunchPlan(launches=launches), track=track,
-    )  # fmt: skip
-    if as_json:
-        console.print_json(report)
+    new = _new_data(opened, data, unlabelled, sequential=sequential)
+    if place is None:
+        report = gate(
+            opened, profile(device), baseline=before, variants=names(variants), margin=margin / 100,
+            new=new, plan=LaunchPlan(launches=launches), track=track,
+        )  # fmt: skip
     else:
-        console.stdout().print(show.gate_table(msgspec.to_builtins(report)))
+        how = [*option("baseline", baseline), *option("margin", margin), *option("launches", launches)]
+        asked = Asked(
+            command="gate", kind=GateReport, bundle=opened, device=device, variants=variants,
+            words=[*how, *_data_words(data, unlabelled, sequential=sequential)],
+        )  # fmt: skip
+        if place.fleet:
+            ask_fleet(place, asked, show_fleet.fleet_table, strict=strict, as_json=as_json)
+            return
+        report, _ = ask_device(place, asked)
+    _show(report, show.gate_table, as_json=as_json)
     if out:
         write_json(out, report)
-    _end(opened, "gate", msgspec.structs.replace(report, answers={}), strict=strict)
+    _end(opened, "gate", report, device, files, strict=strict)
 
 
 @reports_errors
@@ -139,29 +192,40 @@ def _new_data(bundle: Any, data: Path | None, unlabelled: Path | None, *, sequen
     )
 
 
-def _end(bundle: Any, command: Literal["check", "gate"], report: Any, *, strict: bool) -> None:
-    """Keeps the report with the bundle and turns its verdict into the exit code."""
+def _data_words(data: Path | None, unlabelled: Path | None, *, sequential: bool) -> list[str | Path]:
+    """What another computer is told of new images."""
+    from edgetl.devices.fleet.command import option
+
+    return [*option("data", data), *option("sequential", sequential), *option("unlabelled", unlabelled)]
+
+
+def _show(report: Any, view: Callable[[Mapping[str, Any]], RenderableType], *, as_json: bool) -> None:
+    """Prints a report, wherever it was made."""
+    if as_json:
+        console.print_json(report)
+    else:
+        console.stdout().print(view(msgspec.to_builtins(report)))
+
+
+def _end(
+    bundle: Any,
+    command: Literal["check", "gate"],
+    report: Any,
+    device: str | None,
+    files: Publication,
+    *,
+    strict: bool,
+) -> None:
+    """Keeps the report with the bundle, writes the files asked for and turns its verdict into the exit code."""
+    if report.verdict != "skipped":
+        keep_measurement(bundle, command, report, report.machine)
+    publish(files, report, bundle, device, strict=strict)
     if report.verdict == "skipped":
         raise DependencyError(
             "nothing was judged", hint="; ".join(sorted({r.text for v in report.variants for r in v.reasons}))
         )
-    keep_measurement(bundle, command, report)
     if report.verdict == "undecided":
-        say("warning: undecided; the reasons above say what would decide")
+        say(OPEN_QUESTION)
     code = {"fail": GATE_FAILED, "undecided": UNDECIDED if strict else 0}.get(report.verdict, 0)
     if code:
         raise typer.Exit(code)
-
-
-def keep_measurement(bundle: Any, command: str, result: object) -> None:
-    """Keeps the measurement beside the bundle; a read-only bundle is no reason to fail."""
-    from edgetl.devices import measurements
-
-    try:
-        measurements.remember(bundle, command, result)
-    except ArtefactError as error:
-        say(f"warning: {error.message}")
-    except OSError as error:
-        if not disk_is_full(error):
-            raise
-        say(f"warning: the disk of `{bundle.path}` is full, the measurement is not kept")

@@ -9,6 +9,7 @@ import typer
 
 from edgetl.console import reports_errors
 from edgetl.errors import ConfigError
+from edgetl.options import RequireSignature
 from edgetl.plugins import require
 
 TOKEN = "EDGETL_TOKEN"
@@ -66,6 +67,7 @@ def serve(
         Optional[Path],  # noqa: UP045
         typer.Option(help="The certificate's private key (PEM)."),
     ] = None,
+    require_signature: RequireSignature = None,
     access_log: Annotated[bool, typer.Option("--access-log", help="Log every request, not only failures.")] = False,
 ) -> None:
     """Serve bundles over HTTP: Open Inference Protocol v2, POST /predict, metrics, and a page to try them."""
@@ -85,7 +87,7 @@ def serve(
     )  # fmt: skip
     if (config.ssl_certfile is None) != (config.ssl_keyfile is None):
         raise ConfigError("TLS needs both `--ssl-certfile` and `--ssl-keyfile`", hint="name the other one too")
-    application = build(bundles, config, device=device, variant=variant)
+    application = build(bundles, config, device=device, variant=variant, require_signature=require_signature)
     log_as_json()
     if config.token is None and host not in LOOPBACK:
         log.warning("everyone who reaches this address may use it: no token is set", extra={"facts": {"host": host}})

@@ -11,9 +11,21 @@ from rich.markup import escape
 from rich.text import Text
 
 from edgetl import console
-from edgetl.cli_judge import keep_measurement
+from edgetl.cli_remote import Asked, Place, ask_device, elsewhere
 from edgetl.console import Json, reports_errors, table, track
-from edgetl.options import GATE_FAILED, UNDECIDED, BundleArgument, Device, profile
+from edgetl.errors import ArtefactError, ConfigError
+from edgetl.keeping import keep_measurement
+from edgetl.options import (
+    GATE_FAILED,
+    UNDECIDED,
+    BundleArgument,
+    Device,
+    On,
+    RemoteEdgetl,
+    RequireSignature,
+    SshConfig,
+    profile,
+)
 
 Values = Mapping[str, Any]
 
@@ -31,10 +43,18 @@ def tune(
         typer.Option(min=0.01, max=99.9, help="Points of accuracy that may be lost; default: the profile's."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Leave out variants whose verdict is undecided.")] = False,
+    require_signature: RequireSignature = None,
+    on: On = None,
+    remote_edgetl: RemoteEdgetl = None,
+    ssh_config: SshConfig = None,
     as_json: Json = False,
 ) -> None:
     """Measure which variant and options are fastest here, and keep the choice as the device's plan: exit 0, 3, 7, 8."""
-    tune_bundle(bundle, device, minutes=minutes, max_drop=max_drop, strict=strict, as_json=as_json)
+    place = elsewhere(on, remote_edgetl, ssh_config)
+    tune_bundle(
+        bundle, device, minutes=minutes, max_drop=max_drop, strict=strict, place=place,
+        require_signature=require_signature, as_json=as_json,
+    )  # fmt: skip
 
 
 def tune_bundle(
@@ -44,6 +64,8 @@ def tune_bundle(
     minutes: float = 5.0,
     max_drop: float | None = None,
     strict: bool = False,
+    place: Place | None = None,
+    require_signature: Path | None = None,
     as_json: bool,
     also: object = None,
 ) -> None:
@@ -51,11 +73,15 @@ def tune_bundle(
     from edgetl.bundle import open_bundle
     from edgetl.devices.tuning.tune import TuneConfig, tune
 
-    opened, chosen = open_bundle(bundle), profile(device)
-    if max_drop is not None:
-        accuracy = msgspec.structs.replace(chosen.accuracy, max_drop_points=max_drop)
-        chosen = msgspec.structs.replace(chosen, accuracy=accuracy)
-    report = tune(opened, chosen, TuneConfig(minutes=minutes, strict=strict), track=track)
+    opened = open_bundle(bundle, allowed_signers=require_signature)
+    if place is not None:
+        report = _tune_there(place, opened, device, minutes, max_drop, strict=strict)
+    else:
+        chosen = profile(device)
+        if max_drop is not None:
+            accuracy = msgspec.structs.replace(chosen.accuracy, max_drop_points=max_drop)
+            chosen = msgspec.structs.replace(chosen, accuracy=accuracy)
+        report = tune(opened, chosen, TuneConfig(minutes=minutes, strict=strict), track=track)
     if as_json:
         console.print_json({**msgspec.to_builtins(also), "tune": report} if also is not None else report)
     else:
@@ -63,7 +89,28 @@ def tune_bundle(
     if report.plan is None:
         undecided = any(variant.verdict == "undecided" for variant in report.variants)
         raise typer.Exit(UNDECIDED if undecided else GATE_FAILED)
-    keep_measurement(opened, "tune", report)
+    keep_measurement(opened, "tune", report, report.machine)
+
+
+def _tune_there(
+    place: Place, bundle: Any, device: str | None, minutes: float, max_drop: float | None, *, strict: bool
+) -> Any:
+    """The report of another computer; the plan it wrote lies in the bundle here, too."""
+    from edgetl.devices.fleet.command import option
+    from edgetl.devices.tuning.tune import TuneReport
+    from edgetl.runtime.plan import plan_path
+
+    if device is None:
+        raise ConfigError("`--on` needs `--device`", hint="the plan is kept under that name; `edgetl devices list`")
+    words = [*option("minutes", minutes), *option("max-drop", max_drop), *option("strict", strict)]
+    asked = Asked(command="tune", kind=TuneReport, bundle=bundle, device=device, words=words)
+    report, brought = ask_device(place, asked)
+    if report.plan is None:
+        return report
+    path = plan_path(bundle, profile(device).name)
+    if path.relative_to(bundle.path).as_posix() not in brought:
+        raise ArtefactError(f"`{place.on}` sent no plan", hint="install the same edgetl there as here")
+    return msgspec.structs.replace(report, plan_path=str(path))
 
 
 def tune_table(report: Values) -> RenderableType:

@@ -17,6 +17,14 @@ Variants = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(help="Comma-separated variants; default: the device's plan, else all."),
 ]
+RequireSignature = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--require-signature",
+        metavar="FILE",
+        help="Open only what one of these allowed signers (OpenSSH) signed.",
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 8 when the verdict is undecided.")]
 LabelledData = Annotated[
     Optional[Path],  # noqa: UP045
@@ -29,6 +37,23 @@ UnlabelledData = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--unlabelled", help="Images without labels; how many answers change bounds the drop."),
 ]
+On = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--on", metavar="ADDRESS", help="Run on that computer instead: ssh://USER@HOST[:PORT]."),
+]
+FleetFile = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--fleet", help="Run on every computer that this TOML file lists, with one verdict for all."),
+]
+RemoteEdgetl = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--remote-edgetl", help="With --on or --fleet: the edgetl command there. Default: edgetl."),
+]
+SshConfig = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--ssh-config", help="With --on or --fleet: a configuration file for ssh. Default: the user's."),
+]
+AtOnce = Annotated[int, typer.Option("--at-once", min=1, max=256, help="With --fleet: so many computers at a time.")]
 
 
 def names(value: str | None) -> list[str] | None:

@@ -32,7 +32,7 @@ def check_table(report: Values) -> RenderableType:
         "verdict",
         "runs",
         _metric(report),
-        "drop, points (95 %)",
+        f"drop, points ({confidence(report)})",
         "agrees",
         "SQNR dB",
         "max Δlogit",
@@ -49,7 +49,34 @@ def check_table(report: Values) -> RenderableType:
         if reason["verdict"] != "pass" or reason["cause"]
     ]
     final = Text.assemble(f"{report['bundle']} on {report['device']}: ", verdict_text(report["verdict"]))
-    return Group(made, Text(), *lines, final)
+    return Group(made, Text(), *_resources(report), *lines, final)
+
+
+def confidence(report: Values) -> str:
+    """How sure the report's bounds are; reports of earlier releases do not say."""
+    return f"{100 * report.get('confidence', 0.95):g} %"
+
+
+def _resources(report: Values) -> list[RenderableType]:
+    """What was measured because the profile bounds it; nothing when it does not."""
+    found = {variant["id"]: variant["resources"] for variant in report["variants"] if variant["resources"]}
+    if not found:
+        return []
+    sure = confidence(report)
+    made = table("variant", f"samples/s ({sure})", f"cold start ms ({sure})", "RSS MB")
+    for name, each in found.items():
+        speed, start = (
+            _around(each, *keys) for keys in (("per_second", "per_second"), ("cold_start_ms", "cold_start"))
+        )
+        made.add_row(name, speed, start, _number(each["rss_mb"], "{:.1f}"))
+    return [made, Text()]
+
+
+def _around(each: Values, value: str, bounds: str) -> str:
+    if each[value] is None:
+        return "–"
+    low, high = (_number(each[f"{bounds}_{side}"], "{:.1f}") for side in ("low", "high"))
+    return f"{each[value]:.1f} ({low} … {high})"
 
 
 def _metric(report: Values) -> str:
@@ -81,10 +108,13 @@ def _check_cells(variant: Values) -> list[str]:
 
 def gate_table(report: Values) -> RenderableType:
     """The table of `check`, latency with its bounds, and every answer of the comparison."""
-    made = table("variant", "p50 ms (95 %)", "p99 ms (95 %)")
+    sure = confidence(report)
+    made = table("variant", f"p50 ms ({sure})", f"p99 ms ({sure})", "baseline's p50 ms")
     for variant in report["variants"]:
         if latency := variant["latency_ms"]:
-            made.add_row(variant["id"], _bounded(latency, "p50"), _bounded(latency, "p99"))
+            before = variant["baseline_latency_ms"]
+            earlier = _bounded(before, "p50") if before else "–"
+            made.add_row(variant["id"], _bounded(latency, "p50"), _bounded(latency, "p99"), earlier)
     compared = [
         Text.from_markup(
             f"[bold]{escape(variant['id'])}[/] against {escape(report['baseline'])}: {escape(reason['text'])}"
@@ -161,7 +191,12 @@ def manifest_view(manifest: Values, measured: Values) -> RenderableType:
         ),
         ("input", f"{task['input']['height']} × {task['input']['width']} uint8 RGB, {task['input']['mode']}"),
         ("source", f"run {source['run']}, {source['backbone']}, {source['strategy']}"),
-        ("weights", f"{source['weights']['origin']}; licence: {source['weights']['licence']}"),
+        ("weights", _weights(source["weights"])),
+        (
+            "model",
+            f"SHA-256 {source['model_sha256'][:12] or 'unknown'} (the run's weights)",
+        ),
+        ("data", f"fingerprint {source['data_fingerprint'][:12]}"),
         ("golden set", f"{golden['kind']}, {golden['samples']} samples, {len(golden['encoded'])} encoded"),
         ("versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())),
         ("files", f"{len(manifest['files'])}, {sum(f['size'] for f in manifest['files']) / 1e6:.1f} MB"),
@@ -178,25 +213,16 @@ def manifest_view(manifest: Values, measured: Values) -> RenderableType:
     return Group(pairs(rows), Text(), made)
 
 
+def _weights(weights: Values) -> str:
+    place = f" from {weights['url']}" if weights["url"] else ""
+    return f"{weights['origin']}{place}, SHA-256 {weights['sha256'][:12]}; licence: {weights['licence']}"
+
+
 def _measured(records: Sequence[Values]) -> str:
     if not records:
         return "none yet"
     last = records[-1]
     return f"{len(records)}, the last a {last['command']} at {last['when']} on {last['machine']['cpu']}"
-
-
-def machine_view(machine: Values, profile: str, differences: Sequence[str]) -> RenderableType:
-    """The table of `devices detect`."""
-    rows = [
-        ("processor", f"{machine['cpu']} ({machine['arch']}), {machine['cores']} usable cores"),
-        ("features", ", ".join(machine["features"]) or "none known"),
-        ("memory", f"{machine['memory_bytes'] / 2**30:.1f} GiB"),
-        ("board", machine["board"] or "unknown"),
-        ("GPU", ", ".join(machine["gpus"]) or "none"),
-        ("closest profile", profile),
-        ("differences", "; ".join(differences) or "none"),
-    ]
-    return pairs(rows)
 
 
 def demo_view(result: Values) -> RenderableType:

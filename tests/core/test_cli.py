@@ -172,10 +172,11 @@ def test_predict_speaks_json(cli: Cli, bundle: Path, dataset: Path) -> None:
 
 def test_check_speaks_json_as_designed(cli: Cli, bundle: Path) -> None:
     report = json.loads(cli("check", bundle, "--json").stdout)
-    assert set(report) == {"bundle", "device", "verdict", "variants"}
+    assert set(report) == {"bundle", "device", "verdict", "variants", "machine", "confidence"}
     keys = {
         "id", "verdict", "samples", "metric", "drop_points", "agreement", "sqnr_db", "max_abs_dlogit", "latency_ms",
-        "size_bytes", "facts", "reasons", "kl", "column_sqnr_db", "reproduction_sqnr_db",
+        "size_bytes", "facts", "reasons", "kl", "column_sqnr_db", "reproduction_sqnr_db", "classes", "resources",
+        "baseline_latency_ms",
     }  # fmt: skip
     for variant in report["variants"]:
         assert set(variant) == keys
