@@ -1,6 +1,7 @@
 """The commands that judge a bundle: check, gate, selftest."""
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
@@ -123,7 +124,7 @@ def gate(
 
     if not math.isfinite(margin):
         raise ConfigError(f"`--margin` cannot be `{margin}`", hint="it is a number of percent")
-    if out and (out.is_dir() or not out.parent.is_dir()):
+    if out and ((out.exists() and not out.is_file()) or not os.access(out.parent, os.W_OK)):
         raise ConfigError(f"`{out}` cannot be written", hint="`-o` takes a file in a folder that exists")
     if out and fleet:
         raise ConfigError("`-o` writes one report, `--fleet` makes many", hint="`--json` has them all")

@@ -1,6 +1,7 @@
 """Running a command elsewhere: `--on` one computer, `--fleet` many. What comes back is shown here."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -68,7 +69,9 @@ def ask_device(place: Place, asked: Asked) -> tuple[Any, tuple[str, ...]]:
     target = parse_target(place.on or "", edgetl=place.edgetl or "edgetl", config=config)
     with TemporaryDirectory(prefix="edgetl-") as folder:
         words = _words(asked, asked.device, names(asked.variants), Path(folder))
-        result = run_remote(target, words, bundle=asked.bundle.path, say=_say_once, track=track)
+        result = run_remote(
+            target, words, bundle=asked.bundle.path, say=_say_once, track=track, digest=asked.bundle.digest
+        )
     report = read_answer(result, asked.kind, target.address)
     return msgspec.structs.replace(report, bundle=str(asked.bundle.path)), result.brought
 
@@ -103,7 +106,8 @@ def ask_fleet(
             for each in devices
         ]
         found = ask_all(
-            questions, asked.kind, bundle=asked.bundle.path, at_once=place.at_once, runner=runner or run_remote,
+            questions, asked.kind, bundle=asked.bundle.path, at_once=place.at_once,
+            runner=runner or partial(run_remote, digest=asked.bundle.digest),
             say=lambda name, text: None if text.endswith(OPEN_QUESTION) else hear(name, text),
         )  # fmt: skip
     report = summary(str(asked.bundle.path), found)

@@ -36,6 +36,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_via(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Lets `write` fill a temporary file, syncs and renames it, so that a reader never sees half a file."""
+    if path.exists() and not path.is_file():  # a rename would put a file in the place of /dev/null
+        raise ConfigError(f"`{path}` is no file", hint="a folder or a device cannot be replaced; name a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with temporary.open("wb") as stream:

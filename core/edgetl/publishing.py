@@ -1,6 +1,8 @@
 """`--junit`, `--markdown` and `--html`: where a verdict is written for others to read."""
 
+import os
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -8,7 +10,7 @@ from typing import Annotated, Any, Optional
 import msgspec
 import typer
 
-from edgetl.console import say
+from edgetl.console import disk_is_full, say
 from edgetl.errors import ConfigError
 from edgetl.options import profile
 from edgetl.plugins import heavy_imports, require
@@ -41,9 +43,15 @@ def publication(junit: Path | None, markdown: Path | None, html: Path | None, fl
     """Refuses now what could not be written after the long check. Raises ConfigError and DependencyError."""
     if fleet and (junit or markdown or html):
         raise ConfigError("`--junit`, `--markdown` and `--html` write one report", hint="`--json` has a fleet's")
-    for path in filter(None, (junit, markdown, html)):
-        if path.is_dir() or not path.parent.is_dir():
-            raise ConfigError(f"`{path}` cannot be written", hint="name a file in a folder that exists")
+    asked = {"--junit": junit, "--markdown": markdown, "--html": html}
+    named: dict[str, str] = {}
+    for option, path in asked.items():
+        if path is None:
+            continue
+        _check_place(path)
+        other = named.setdefault(os.path.realpath(path), option)
+        if other != option:
+            raise ConfigError(f"`{other}` and `{option}` name the same file, `{path}`", hint="give each its own")
     if html:
         require("report", "matplotlib", "jinja2")
     started, when = time.monotonic(), datetime.now(timezone.utc)
@@ -51,22 +59,52 @@ def publication(junit: Path | None, markdown: Path | None, html: Path | None, fl
 
 
 def publish(asked: Publication, report: Any, bundle: Any, device: str | None, *, strict: bool) -> None:
-    """Writes the files asked for. After the measurement was kept, so that the page's history ends with this run."""
+    """Writes the files asked for. After the measurement was kept, so that the page's history ends with this run.
+
+    Raises ConfigError for one that cannot be written, after it has written the others.
+    """
+    writers: dict[Path, Callable[[Path], None]] = {}
     if asked.junit:
         from edgetl.devices.publish import write_junit
 
         seconds = time.monotonic() - asked.started
-        write_junit(asked.junit, report, strict=strict, when=asked.when, seconds=seconds)
+        writers[asked.junit] = lambda path: write_junit(path, report, strict=strict, when=asked.when, seconds=seconds)
     if asked.markdown:
         from edgetl.devices.publish import write_markdown
 
-        write_markdown(asked.markdown, report)
+        writers[asked.markdown] = lambda path: write_markdown(path, report)
     if asked.html:
-        from edgetl.devices import measurements
+        writers[asked.html] = lambda path: _write_page(path, report, bundle, device)
+    refused = [problem for path, write in writers.items() if (problem := _written(path, write))]
+    if refused:
+        raise ConfigError("; ".join(refused), hint=f"the verdict is `{report.verdict}`; name files that can be written")
 
-        with heavy_imports():
-            from edgetl.export.verdict_page import write_page
 
-        judged_by = profile(device) if device or report.device == "host" else None
-        records = measurements.readable(bundle, say).records
-        write_page(report, records, asked.html, profile=judged_by)
+def _check_place(path: Path) -> None:
+    """A file is replaced by a new one: a device such as /dev/null must not be, and a folder cannot."""
+    if not os.access(path.parent, os.W_OK | os.X_OK) or not path.parent.is_dir():
+        raise ConfigError(f"`{path}` cannot be written", hint="name a file in a folder that exists and is yours")
+    if os.access(path, os.F_OK) and not path.is_file():
+        raise ConfigError(f"`{path}` is no file", hint="name one; a folder or a device cannot be replaced")
+
+
+def _written(path: Path, write: Callable[[Path], None]) -> str | None:
+    """Writes one file; what kept it from that, in words."""
+    try:
+        write(path)
+    except OSError as error:
+        if disk_is_full(error):
+            raise
+        return f"`{path}` cannot be written: {error.strerror or error}"
+    return None
+
+
+def _write_page(path: Path, report: Any, bundle: Any, device: str | None) -> None:
+    from edgetl.devices import measurements
+
+    with heavy_imports():
+        from edgetl.export.verdict_page import write_page
+
+    judged_by = profile(device) if device or report.device == "host" else None
+    records = measurements.readable(bundle, say).records
+    write_page(report, records, path, profile=judged_by, device=device)

@@ -29,6 +29,12 @@ BESIDE = ("manifest.json", SIGNATURE, "measurements.json", "report.html")
 ARMOUR = re.compile(rb"-----BEGIN SSH SIGNATURE-----\n([A-Za-z0-9+/=]{1,80}\n){1,600}-----END SSH SIGNATURE-----\n")
 """The whole file as ssh-keygen writes it, nothing before, between or after."""
 
+KRL = b"SSHKRL\n"
+"""How a binary revocation list begins."""
+
+PUBLIC_KEY = re.compile(rb"\s*(#.*|(ssh|ecdsa|sk)-\S+[ \t]+AAAA[A-Za-z0-9+/=]+([ \t].*)?)?\s*")
+"""A line of a revocation list as text. ssh-keygen passes over all others, and would revoke nothing."""
+
 MAX_SIGNATURE_BYTES = 2**16
 UNATTENDED_S = 120
 """So long ssh-keygen may wait for an agent or a program that asks for the passphrase."""
@@ -58,8 +64,10 @@ def sign(bundle: Path, key: Path) -> Path:
     terminal; without a terminal the agent or SSH_ASKPASS must have it. Raises ArtefactError for a damaged bundle,
     ConfigError for a key that cannot sign, DependencyError without ssh-keygen.
     """
-    if not key.is_file():
-        raise ConfigError(f"the key `{key}` does not exist", hint="`ssh-keygen -t ed25519 -f KEY` makes one")
+    there = os.access(key, os.F_OK)  # is_file raises in a folder that is locked
+    if not there or not key.is_file():
+        what = "is no file" if there else "does not exist"
+        raise ConfigError(f"the key `{key}` {what}", hint="`ssh-keygen -t ed25519 -f KEY` makes one")
     raw = manifest_bytes(bundle)
     decoded_bundle(bundle, raw).verify()
     path = bundle / SIGNATURE
@@ -81,16 +89,20 @@ def verified_manifest(
 
     `revoked`: a revocation list (KRL) or a file of public keys that do not count any more.
     Raises ArtefactError for a bundle that is not signed or not by one of these, ConfigError for a list that is not
-    there, DependencyError without ssh-keygen.
+    there or an empty identity, DependencyError without ssh-keygen.
     """
+    if identity is not None and not identity.strip():
+        raise ConfigError("the identity is empty", hint="name who must have signed, or leave it away for anyone listed")
     for listed in (allowed, *([revoked] if revoked else [])):
-        if not (listed.is_file() and os.access(listed, os.R_OK)):
+        if not (os.access(listed, os.R_OK) and listed.is_file()):  # is_file raises in a folder that is locked
             raise ConfigError(f"`{listed}` is no file that can be read", hint="check the path and its permissions")
+    if revoked:
+        _check_revoked(revoked)
     raw, signature = manifest_bytes(bundle), _signature_bytes(bundle)
     with tempfile.TemporaryDirectory(prefix="edgetl-") as folder:
         copy = Path(folder) / SIGNATURE
         copy.write_bytes(signature)
-        asked = [identity] if identity else _principals(bundle, copy, allowed)
+        asked = [identity] if identity is not None else _principals(bundle, copy, allowed)
         against = ["-f", str(allowed), "-n", NAMESPACE, "-s", str(copy)]
         words = ""
         for principal in asked:
@@ -135,14 +147,20 @@ def _signature_of(raw: bytes, key: Path) -> bytes:
         if done.returncode or not made.is_file():
             raise ConfigError(
                 f"`{key}` cannot sign" + (f": {_words(done)}" if done.stderr else ""),
-                hint="a passphrase needs a terminal, `ssh-add KEY` beforehand, or SSH_ASKPASS"
-                if b"passphrase" in (done.stderr or b"")
-                else "it takes a private key of your own, or the public key of one that `ssh-add -l` shows",
+                hint=_signing_hint(done.stderr or b"", key),
             )
         checked = _ssh_keygen(["check-novalidate", "-n", NAMESPACE, "-s", str(made)], raw)
         if checked.returncode:
             raise ConfigError(f"`{key}` made a signature that does not hold: {_words(checked)}", hint="use another key")
         return made.read_bytes()
+
+
+def _signing_hint(words: bytes, key: Path) -> str:
+    if b"passphrase" in words:
+        return "a passphrase needs a terminal, `ssh-add KEY` beforehand, or SSH_ASKPASS"
+    if b"are too open" in words:
+        return f"others may read the key, so SSH ignores it: `chmod 600 {key}`"
+    return "it takes a private key of your own, or the public key of one that `ssh-add -l` shows"
 
 
 def _signature_bytes(bundle: Path) -> bytes:
@@ -157,6 +175,19 @@ def _signature_bytes(bundle: Path) -> bytes:
     if not ARMOUR.fullmatch(content):
         raise _refusal(bundle, f"{SIGNATURE} is not as ssh-keygen writes it")
     return content
+
+
+def _check_revoked(path: Path) -> None:
+    """Refuses a list that ssh-keygen would read as an empty one."""
+    content = path.read_bytes()
+    if content.startswith(KRL):
+        return
+    for number, line in enumerate(content.splitlines(), 1):
+        if not PUBLIC_KEY.fullmatch(line):
+            raise ConfigError(
+                f"line {number} of `{path}` is no public key, so it would revoke nothing",
+                hint="`ssh-keygen -k -f LIST KEY.pub` makes a revocation list; as text, a public key a line",
+            )
 
 
 def _principals(bundle: Path, signature: Path, allowed: Path) -> list[str]:

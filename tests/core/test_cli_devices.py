@@ -98,3 +98,10 @@ def test_the_schema_is_printed(cli: Cli) -> None:
 def test_an_unknown_device_is_said_with_the_one_that_was_meant(cli: Cli) -> None:
     wrong = cli("devices", "show", "jetson-orin-nan")
     assert wrong.exit_code == 2 and "did you mean `jetson-orin-nano`" in wrong.stderr
+
+
+def test_a_place_that_cannot_be_looked_at_is_an_error_with_a_hint(cli: Cli, folder: Path) -> None:
+    result = cli("devices", "new", "line-3", "-o", folder.parent / ("x" * 300 + ".toml"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "cannot be written: File name too long" in result.stderr
+    assert "hint: choose a place" in result.stderr

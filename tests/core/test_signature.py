@@ -345,3 +345,40 @@ def test_the_agent_signs_with_the_public_key_alone(own_bundle: Path, keys: Path,
     other = Path(shutil.copy(keys / "other.pub", tmp_path / "other.pub"))
     with pytest.raises(ConfigError, match="No private key"):
         sign(own_bundle, other)
+
+
+@pytest.mark.parametrize("option", ["--allowed-signers", "--revoked"])
+def test_a_list_that_cannot_even_be_looked_for_is_a_wrong_call(signed: Path, keys: Path, option: str) -> None:
+    result = verify(signed, keys / "allowed", option, "x" * 300)
+    assert result.exit_code == 2 and "is no file that can be read" in result.stderr
+    assert "does not exist" in command("sign", signed, "--key", "x" * 300).stderr
+
+
+def test_an_empty_identity_is_not_anybody(signed: Path, keys: Path) -> None:
+    result = verify(signed, keys / "allowed", "--identity", "")
+    assert result.exit_code == 2 and "the identity is empty" in result.stderr and "hint:" in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"\0\1garbage", b"no key\n", b"SHA256:8d0f0RuafUq07f6zUtiZnBZoJn08UyC4UAqbN\n"])
+def test_a_revocation_list_that_revokes_nothing_is_refused(
+    signed: Path, keys: Path, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "revoked").write_bytes((keys / "other.pub").read_bytes() + content)
+    result = verify(signed, keys / "allowed", "--revoked", tmp_path / "revoked")
+    assert result.exit_code == 2 and "line 2 of" in result.stderr and "is no public key" in result.stderr
+
+
+def test_a_revocation_list_has_comments_and_may_be_empty(signed: Path, keys: Path, tmp_path: Path) -> None:
+    (tmp_path / "revoked").write_bytes(b"# lost in May\n\n" + (keys / "other.pub").read_bytes())
+    assert verify(signed, keys / "allowed", "--revoked", tmp_path / "revoked").exit_code == 0
+    (tmp_path / "revoked").write_bytes(b"")
+    assert verify(signed, keys / "allowed", "--revoked", tmp_path / "revoked").exit_code == 0
+
+
+def test_a_key_that_others_may_read_is_told_how_to_mend(own_bundle: Path, keys: Path, tmp_path: Path) -> None:
+    key = Path(shutil.copy(keys / "own", tmp_path / "key"))
+    key.chmod(0o644)
+    result = command("sign", own_bundle, "--key", key)
+    assert result.exit_code == 2 and f"`chmod 600 {key}`" in result.stderr
+    assert not (own_bundle / SIGNATURE).exists()
+    assert "is no file" in command("sign", own_bundle, "--key", tmp_path).stderr

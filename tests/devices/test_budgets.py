@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from tests.conftest import Cli
 
@@ -21,6 +22,7 @@ from edgetl.devices.layers.resources import cold_start_reason, memory_reason, si
 from edgetl.devices.profile import EngineChoice, LatencyBudget, Profile
 from edgetl.devices.verdict import QUANTILES, VariantReport
 from edgetl.errors import EngineError
+from edgetl.export.planting import rehash
 from edgetl.runtime.bench import BenchOptions
 from edgetl.runtime.throughput import Load
 from edgetl.types import silent
@@ -202,3 +204,37 @@ def test_a_budget_that_cannot_be_met_fails_and_is_named(
     variant = judged(cli, bundle, tmp_path, budget, code=7)
     (failed,) = [reason for reason in variant["reasons"] if reason["verdict"] == "fail"]
     assert failed["layer"] == layer and named in failed["text"]
+
+
+def _refuse_more_than(folder: Path, most: int) -> None:
+    """The model looks its batch up in a table that ends there."""
+    path = folder / "onnxruntime-fp32" / "model.onnx"
+    model = onnx.load(path)
+    place = next(i for i, node in enumerate(model.graph.node) if "logits" in node.output)
+    node = model.graph.node[place]
+    node.output[list(node.output).index("logits")] = "raw"
+    table = onnx.numpy_helper.from_array(np.zeros(most + 1, np.float32), "table")
+    first = onnx.numpy_helper.from_array(np.array(0, np.int64), "first")
+    model.graph.initializer.extend([table, first])
+    added = [
+        onnx.helper.make_node("Shape", ["image"], ["shape"]),
+        onnx.helper.make_node("Gather", ["shape", "first"], ["batch size"]),
+        onnx.helper.make_node("Gather", ["table", "batch size"], ["nothing"]),
+        onnx.helper.make_node("Add", ["raw", "nothing"], ["logits"]),
+    ]
+    for offset, each in enumerate(added):
+        model.graph.node.insert(place + 1 + offset, each)
+    onnx.save(model, path)
+    rehash(folder)
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(8, "pass"), (64, "undecided")])
+def test_a_batch_that_the_engine_refuses_leaves_the_latency_open(own_bundle: Path, size: int, verdict: str) -> None:
+    """Nobody bounds its time, yet the profile's scenario is what a check measures."""
+    _refuse_more_than(own_bundle, 32)
+    budget = LatencyBudget(scenario="multi-stream", batch=size, size_mb=100)
+    profile = Profile(name="p", title="p", engines=(EngineChoice(name="onnxruntime"),), latency=budget)
+    (report,) = check(open_bundle(own_bundle), profile, variants=["onnxruntime-fp32"], latency=QUICK).variants
+    assert report.verdict == verdict, report.reasons
+    unmeasured = [reason.text for reason in report.reasons if reason.layer == "latency"]
+    assert (report.latency_ms is None) == (size == 64) == any("not measured" in text for text in unmeasured)

@@ -145,7 +145,28 @@ def test_circles_and_endless_chains_end(folder: Path) -> None:
     for number in range(MAX_DEPTH + 1):
         write(folder, f"p{number}", top=f'extends = "p{number + 1}"' if number < MAX_DEPTH else "")
     assert f"at most {MAX_DEPTH}" in refusal("p0")
+    assert "p8.toml` is one too many" in refusal("p0") and "extends itself" not in refusal("p0")
     assert load_profile("p1").name == "p1"
+
+
+def test_a_circle_of_links_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop.toml").symlink_to("loop.toml")
+    assert "loop.toml` cannot be read" in refusal(tmp_path / "loop.toml")
+
+
+def test_what_lies_in_the_folder_is_named_with_its_path_or_hidden(folder: Path) -> None:
+    (folder / ".#camera.toml").symlink_to("me@host.4711")
+    assert names() == shipped()
+    (folder / "sub.toml").mkdir()
+    assert f"`{folder / 'sub.toml'}` cannot be read: Is a directory" in refusal("sub")
+    (folder / "my camera.toml").write_text(ENGINE)
+    assert f"`{folder / 'my camera.toml'}` has no name for a device" in refusal("my camera")
+
+
+@pytest.mark.parametrize("text", ["hardware = 3", '[latency]\np99_ms = "fast"'])
+def test_a_wrong_type_has_a_hint(folder: Path, text: str) -> None:
+    write(folder, "typed", text)
+    assert "hint: docs/devices.md" in refusal("typed")
 
 
 def test_a_parent_that_is_not_there(folder: Path) -> None:

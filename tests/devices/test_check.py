@@ -20,7 +20,7 @@ from edgetl.export.stage import export
 from edgetl.files import sha256_of
 from edgetl.finetune.backbones.registry import get_backbone
 from edgetl.finetune.backbones.weights import build_model, read_weights, save_weights
-from edgetl.manifest import Manifest
+from edgetl.manifest import Attempt, Manifest, Quantisation
 from edgetl.run import open_run
 from edgetl.runtime.bench import BenchOptions
 
@@ -198,3 +198,27 @@ def test_on_another_kind_of_processor_other_answers_are_judged_on_the_golden_set
     report = judge(own_bundle, "onnxruntime-int8").variants[0]
     assert report.verdict != "fail"
     assert any("judged on the golden set" in reason.text for reason in report.reasons if reason.layer == "task")
+
+
+def test_candidates_share_a_pass_on_the_golden_set_as_well(own_bundle: Path) -> None:
+    """It is a part of the validation split, on which they all were judged."""
+    own = own_bundle / "openvino-int8" / "golden.npz"
+    logits = np.load(own)["logits"]
+    np.savez_compressed(own, logits=logits + np.random.default_rng(0).normal(0, 1, logits.shape))
+
+    def tried(manifest: Manifest) -> Manifest:
+        attempt = Attempt(
+            step="plain",
+            quantisation=Quantisation(samples=8),
+            drop_points=0.5,
+            sqnr_db=20.0,
+            verdict="undecided",
+            size_bytes=1,
+        )
+        variants = tuple(msgspec.structs.replace(each, attempts=(attempt,) * 3) for each in manifest.variants)
+        return msgspec.structs.replace(manifest, variants=variants, machine=None)
+
+    rehash(own_bundle, tried)
+    variant = judge(own_bundle, "openvino-int8").variants[0]
+    (task,) = [reason.text for reason in variant.reasons if reason.layer == "task"]
+    assert "judged on the golden set" in task and "the 3 candidates tried" in task

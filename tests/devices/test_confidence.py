@@ -182,3 +182,12 @@ def test_every_reason_of_a_check_speaks_of_the_profiles_confidence(bundle: Path,
         highs.append(variant["drop_points"]["high"])
     assert highs[0] < highs[1], "the surer, the wider"
     assert msgspec.convert(variant, VariantReport).classes[0].drop_points.high > 0
+
+
+def test_what_would_decide_counts_the_candidates_that_share_a_pass() -> None:
+    """350 samples without a change prove one point at 5 %, but not at a third of that."""
+    text = decision(evidence(0, 350, looks=3), 0.95).text
+    least = fewest_samples(0.01, 0.05 / 3)
+    assert f"fewer than {least} can never" in text and least > 400
+    more = int(text.partition("about ")[2].split()[0])
+    assert least <= 350 + more <= 1.03 * least

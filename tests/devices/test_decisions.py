@@ -5,6 +5,7 @@ import pytest
 
 from edgetl.devices.answers import Answers
 from edgetl.devices.damage import damaged, silent_classes
+from edgetl.devices.layers.classes import class_bound, class_reports
 from edgetl.devices.layers.task import Evidence, task_layer
 from edgetl.devices.multiplicity import holm
 from edgetl.devices.profile import Accuracy
@@ -182,3 +183,44 @@ def test_a_bound_for_classes_holds_for_groups_too() -> None:
     assert any(r.verdict == "fail" and "`group night`" in r.text for r in reasons)
     _, _, reasons = task_layer(Evidence(answers=even), bound, (*LABELS, "never seen"), exempt=False)
     assert any(r.verdict == "undecided" and "none is proven" in r.text for r in reasons)
+
+
+def of_each(labels: int, samples: int, lost: int) -> Answers:
+    """So many samples of each class, all right; the variant lost so many of the first."""
+    truths = np.repeat(np.arange(labels), samples)
+    return answers(truths, truths, np.where(np.arange(len(truths)) < lost, 1, truths))
+
+
+@pytest.mark.parametrize("labels", [10, 1000])
+def test_one_class_of_a_thousand_that_lost_all_fails_among_many_questions(labels: int) -> None:
+    names = tuple(str(i) for i in range(labels))
+    reason = class_bound(of_each(labels, 50, lost=50), 20, names)
+    assert reason.verdict == "fail" and "`0`" in reason.text
+    others = [Reason(layer="task", verdict="pass", text="fine", p_value=1.0)] * 99
+    (settled,) = settle([VariantReport(id="a", verdict="fail", reasons=(reason, *others))])
+    assert settled.verdict == "fail"
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+@pytest.mark.parametrize(("lost", "verdict"), [(0, "pass"), (24, "undecided"), (90, "fail")])
+def test_a_bound_for_classes_is_decided_by_the_one_that_lost_most(lost: int, verdict: str, sequential: bool) -> None:
+    """Of 150 samples each a fifth may be lost."""
+    assert class_bound(of_each(10, 150, lost), 20, LABELS, sequential=sequential).verdict == verdict
+
+
+def test_candidates_that_were_judged_on_the_same_samples_share_the_pass_of_classes_too() -> None:
+    """Without a change 14 samples prove a fifth at 5 %, 21 at 1 %."""
+    bound = Accuracy(max_drop_points=50, max_class_drop_points=20)
+    found = [
+        task_layer(Evidence(answers=of_each(10, 16, lost=0), looks=looks), bound, LABELS, exempt=False)[2][-1]
+        for looks in (1, 5)
+    ]
+    assert [each.verdict for each in found] == ["pass", "undecided"]
+
+
+def test_a_class_of_a_stream_has_bounds_that_hold_whenever_one_looks() -> None:
+    some = simulated(1000, 10, 0.03, 0.01, seed=0)
+    fixed, stream = class_reports(some, LABELS), class_reports(some, LABELS, sequential=True)
+    for before, after in zip(fixed, stream, strict=True):
+        assert after.drop_points.low < before.drop_points.low and before.drop_points.high < after.drop_points.high
+        assert after.drop_points.value == before.drop_points.value

@@ -10,6 +10,12 @@ import numpy as np
 import pytest
 from tests.conftest import Cli, write_dataset
 
+from edgetl.bundle import open_bundle
+from edgetl.devices.answers import Answers, no_answers
+from edgetl.devices.evidence import Trial, decides
+from edgetl.devices.examine import Golden
+from edgetl.devices.layers.task import Evidence
+from edgetl.devices.profile import Accuracy, Profile
 from edgetl.export.planting import rehash
 from edgetl.manifest import Manifest
 
@@ -112,3 +118,48 @@ def test_a_label_the_model_does_not_have_is_named(cli: Cli, bundle: Path, tmp_pa
     (folder / "moss").rename(folder / "mos")
     done = cli("check", bundle, "--data", folder)
     assert done.exit_code == 5 and "did you mean `moss`" in done.stderr
+
+
+def stream(lost: int, samples: int) -> Answers:
+    """Digests from 1000 on, so none is known yet."""
+    truths = np.zeros(samples, int)
+    variant = np.where(np.arange(samples) < lost, 1, truths)
+    return Answers(
+        samples=np.arange(1000, 1000 + samples, dtype=np.uint64), truths=truths, reference=truths, variant=variant
+    )
+
+
+def decided(
+    bundle: Path, answers: Answers, *, looks: int = 1, questions: int = 1, accuracy: Accuracy | None = None
+) -> bool:
+    profile = Profile(name="p", title="p", accuracy=accuracy or Accuracy())
+    golden = Golden(arrays={}, input=None)
+    trial = Trial(bundle=open_bundle(bundle), profile=profile, golden=golden, stand_ins=(), questions=questions)
+    return decides({"v": Evidence(answers=no_answers(), looks=looks)}, trial, unlabelled=False)("v", answers)
+
+
+def test_a_stream_does_not_stop_before_its_verdict_stands(bundle: Path) -> None:
+    """Candidates share a pass, and every question of the check its failures."""
+    assert decided(bundle, stream(0, 420)) and not decided(bundle, stream(0, 420), looks=3)
+    assert decided(bundle, stream(0, 600), looks=3), "about 60-fold wealth"
+    few = next(lost for lost in range(1, 50) if decided(bundle, stream(lost, 50)))
+    assert not decided(bundle, stream(few, 50), questions=100) and decided(bundle, stream(40, 50), questions=100)
+
+
+def test_a_stream_goes_on_while_a_class_is_open(bundle: Path) -> None:
+    """Of the three labels one is in every sample, then each in a third."""
+    bound = Accuracy(max_class_drop_points=5)
+    one, third = stream(0, 600), np.arange(600) % 3
+    each = msgspec.structs.replace(one, truths=third, reference=third, variant=third)
+    assert decided(bundle, one) and not decided(bundle, one, accuracy=bound)
+    assert decided(bundle, each, accuracy=bound)
+    lost = np.where(third == 0, 1, third)
+    hurt = Accuracy(max_drop_points=50, max_class_drop_points=5)
+    assert decided(bundle, msgspec.structs.replace(each, variant=lost), accuracy=hurt), "a class that fails decides"
+
+
+def test_images_that_decide_nothing_are_not_asked(cli: Cli, bundle: Path, tmp_path: Path) -> None:
+    """An fp32 variant that answers as torch does is in no question: not even a damaged image is opened."""
+    (tmp_path / "a.png").write_bytes(b"no image")
+    done = cli("check", bundle, "--unlabelled", tmp_path, "--variants", "onnxruntime-fp32")
+    assert done.exit_code == 0, done.output

@@ -64,6 +64,9 @@ fi
 cat -- "$new/errors"
 printf '\n::%s::\n' "$token"
 
+if [ ! -f "$new/report.json" ] && [ -f "$reports/report.json" ]; then # perhaps somebody's baseline
+  mv -- "$reports/report.json" "$reports/report.previous.json"
+fi
 for name in report.json junit.xml summary.md; do
   rm -f -- "$reports/$name"
   if [ -f "$new/$name" ]; then

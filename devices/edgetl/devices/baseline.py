@@ -103,7 +103,7 @@ def accuracy_reason(
         accuracy = structs.replace(accuracy, metric="top1")  # a report knows right and wrong only
     drop = measure(structs.replace(evidence, answers=paired, unlabelled=None), accuracy)
     alpha = error_budget(accuracy.confidence)
-    verdict = verdict_of(drop, alpha)
+    verdict = verdict_of(drop, alpha, alpha / evidence.looks)
     text = (
         f"{accuracy.metric} {drop.reference:.1%} → {drop.value:.1%} on {len(paired)} common samples, drop "
         f"{100 * (drop.reference - drop.value):+.2f} points, between {100 * drop.low:.2f} and {100 * drop.high:.2f} "

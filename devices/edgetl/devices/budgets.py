@@ -10,7 +10,7 @@ from msgspec import structs
 from edgetl.bundle import Bundle
 from edgetl.devices.capacity import measure_capacity, planned_callers
 from edgetl.devices.launches import LaunchPlan, Subject, measure_launches
-from edgetl.devices.layers.latency import budget_reasons, latency_of
+from edgetl.devices.layers.latency import budget_reasons, latency_of, unmeasured
 from edgetl.devices.layers.resources import cold_start_reason, memory_reason, size_reason, throughput_reason
 from edgetl.devices.profile import LatencyBudget, Profile
 from edgetl.devices.statistics import error_budget
@@ -77,7 +77,7 @@ def measured_latencies(
 def with_latency(report: VariantReport, times: Array | EngineError, place: Place) -> VariantReport:
     """`report` with the latency of `times`, ms of shape (launches, blocks, queries), and its budget's reasons."""
     if isinstance(times, EngineError):
-        return structs.replace(report, reasons=(*report.reasons, _unmeasured("latency", times)))
+        return structs.replace(report, reasons=(*report.reasons, unmeasured("latency", times)))
     latency = latency_of(times, place.alpha)
     reasons = (*report.reasons, *budget_reasons(times, latency, place.profile.latency, place.alpha))
     return structs.replace(report, latency_ms=latency, reasons=reasons)
@@ -100,14 +100,10 @@ def with_resources(report: VariantReport, subject: Subject, place: Place) -> Var
         try:
             fields, reason = measured(subject, bound, place)
         except EngineError as error:
-            fields, reason = {}, _unmeasured(layer, error)
+            fields, reason = {}, unmeasured(layer, error)
         found = structs.replace(found or Resources(), **fields)
         reasons.append(reason)
     return structs.replace(report, resources=found, reasons=tuple(reasons))
-
-
-def _unmeasured(layer: Layer, error: EngineError) -> Reason:
-    return Reason(layer=layer, verdict="undecided", text=f"not measured: {error.message}")
 
 
 def _throughput(subject: Subject, least: float, place: Place) -> tuple[Fields, Reason]:

@@ -43,19 +43,23 @@ def shipped() -> list[str]:
 
 def names() -> list[str]:
     """Every profile that a name finds, in alphabetical order: the shipped ones and the user's."""
-    return sorted({*shipped(), *(path.stem for path in user_folder().glob("*.toml"))})
+    own = (path for path in user_folder().glob("*.toml") if not path.name.startswith("."))  # editors' own are hidden
+    return sorted({*shipped(), *(path.stem for path in own)})
 
 
 def find(name: str, beside: Path | None = None) -> Path:
     """The file of a profile by name, or by path (`*.toml`, from `beside` if given). Raises ConfigError."""
     if name.endswith(".toml") and "\0" not in name:
         return (beside or Path()) / name
-    if not re.fullmatch(NAME, name):
-        raise ConfigError(f"`{name}` is no name of a device", hint="a path to a profile ends in `.toml`")
     ours, own = SHIPPED / f"{name}.toml", user_folder() / f"{name}.toml"
-    if ours.is_file() and own.is_file():
+    is_own = os.path.lexists(own)  # what cannot be read is refused with its path, not taken for unknown
+    if not re.fullmatch(NAME, name):
+        if is_own and own.name == f"{name}.toml":
+            raise ConfigError(f"`{own}` has no name for a device", hint="letters, digits, `.`, `_` and `-`, no spaces")
+        raise ConfigError(f"`{name}` is no name of a device", hint="a path to a profile ends in `.toml`")
+    if ours.is_file() and is_own:
         raise ConfigError(f"`{own}` has the name of a shipped profile", hint="give it a name of its own")
-    if not ours.is_file() and not own.is_file():
+    if not ours.is_file() and not is_own:
         raise ConfigError(f"unknown device `{name}`", hint=suggest(name, names()))
     return ours if ours.is_file() else own
 
@@ -86,13 +90,15 @@ def _shipped_tolerances() -> dict[str, Any]:
 
 def _with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     """The values of `path` over those of what it extends. `verified` is never inherited."""
-    if path.resolve() in seen or len(seen) >= MAX_DEPTH:
+    place = Path(os.path.realpath(path))  # takes a circle of links, which reading then refuses
+    if place in seen or len(seen) >= MAX_DEPTH:
         chain = " → ".join(each.stem for each in (*seen, path))
-        raise ConfigError(f"`{path}` extends itself: {chain}", hint=f"at most {MAX_DEPTH} profiles, none of them twice")
+        what = "extends itself" if place in seen else "is one too many"
+        raise ConfigError(f"`{path}` {what}: {chain}", hint=f"at most {MAX_DEPTH} profiles, none of them twice")
     values = _read(path)
     if "extends" not in values:
         return values
-    parent = _with_parents(find(values["extends"], path.parent), (*seen, path.resolve()))
+    parent = _with_parents(find(values["extends"], path.parent), (*seen, place))
     parent["sources"] = inherited_sources(parent, values)
     return _merged(parent, {"verified": False, **values})
 
@@ -111,7 +117,8 @@ def _read(path: Path) -> dict[str, Any]:
             raise ConfigError("an engine is named twice", hint="one `[[engines]]` holds all of its options")
     except msgspec.ValidationError as error:
         quoted = 'write the key in quotes: "hardware.cores" = "…"' if "`$.sources" in str(error) else None
-        raise ConfigError(f"`{path}`: {error}", hint=quoted or unknown_key_hint(str(error), Profile)) from error
+        hint = quoted or unknown_key_hint(str(error), Profile) or "docs/devices.md has every key and its type"
+        raise ConfigError(f"`{path}`: {error}", hint=hint) from error
     except ConfigError as error:
         raise ConfigError(f"`{path}`: {error.message}", hint=error.hint) from error
     return values

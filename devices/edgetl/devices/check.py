@@ -1,29 +1,26 @@
 """Judges the variants of a bundle on this machine, layer by layer, with one error budget for all questions."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 
 from msgspec import structs
 
 from edgetl import plugins
 from edgetl.bundle import Bundle
-from edgetl.devices.answers import Answers
 from edgetl.devices.budgets import Place, enough, measured_latencies, with_latency, with_resources
-from edgetl.devices.evidence import Decided, NewData, labelled_answers, unlabelled_changes
+from edgetl.devices.evidence import NewData, Trial, refuse_unfit, with_new
 from edgetl.devices.examine import Examined, Golden, examine, read_golden
 from edgetl.devices.launches import LaunchPlan, Subject
 from edgetl.devices.layers.classes import class_reports
 from edgetl.devices.layers.input import Preprocess
 from edgetl.devices.layers.latency import query_size
-from edgetl.devices.layers.task import Evidence, measure, pass_share, task_layer
+from edgetl.devices.layers.task import task_layer
 from edgetl.devices.matching import differences
 from edgetl.devices.profile import Profile
 from edgetl.devices.statistics import error_budget
 from edgetl.devices.verdict import Reason, Report, VariantReport, settle, worst
-from edgetl.errors import ConfigError, EngineError
+from edgetl.errors import EngineError
 from edgetl.machine import detect
 from edgetl.manifest import VariantRecord
-from edgetl.runtime import Session
 from edgetl.runtime.bench import BenchOptions
 from edgetl.runtime.plan import planned_variants
 from edgetl.runtime.precision import lacking_kernels
@@ -78,12 +75,16 @@ def judge(
     latency: BenchOptions | None = None,
     new: NewData | None = None,
     preprocess: Preprocess | None = None,
+    asked_besides: int = 0,
     track: Track = silent,
 ) -> tuple[list[Examined], list[VariantReport]]:
-    """`check` before the error budget is applied: what was examined, and a report for every variant chosen."""
+    """`check` before the error budget is applied: what was examined, and a report for every variant chosen.
+
+    `asked_besides`: so many statistical questions the caller has of each variant that no profile asks.
+    """
     chosen = choose(bundle, profile, variants)
     if new is not None:
-        _refuse(bundle, profile, new)
+        refuse_unfit(bundle, profile, new)
     bundle.verify()
     skips = {variant.id: skip_reason(variant, profile) for variant in chosen}
     runnable = [variant for variant in chosen if skips[variant.id] is None]
@@ -92,7 +93,11 @@ def judge(
         examine(bundle, variant, profile, golden, latency) for variant in track(runnable, "check", len(runnable))
     ]
     if new is not None:
-        examined = _with_new(bundle, profile, examined, golden, new, track)
+        trial = Trial(
+            bundle=bundle, profile=profile, golden=golden, stand_ins=_stand_ins(bundle, profile, chosen),
+            questions=len(examined) * (_asked(profile) + asked_besides),
+        )  # fmt: skip
+        examined = with_new(trial, examined, new, track)
     judged = {each.variant.id: _judge_task(each, profile, bundle) for each in examined}
     reports = [judged.get(variant.id) or _skipped(variant, skips[variant.id]) for variant in chosen]
     sizes = [bundle.size_bytes(variant) for variant in chosen]
@@ -152,6 +157,19 @@ def skip_reason(variant: VariantRecord, profile: Profile) -> Reason | None:
     return None
 
 
+def _stand_ins(bundle: Bundle, profile: Profile, chosen: Sequence[VariantRecord]) -> tuple[VariantRecord, ...]:
+    """The fp32 variants that are not judged but run here: on new images one may answer for torch."""
+    fp32 = [each for each in bundle.manifest.variants if each.precision == "fp32" and each not in chosen]
+    return tuple(variant for variant in fp32 if skip_reason(variant, profile) is None)
+
+
+def _asked(profile: Profile) -> int:
+    """How many statistical questions a profile asks of a variant: the drop, and one for each bound it sets."""
+    budget = profile.latency
+    bounds = (budget.p50_ms, budget.p99_ms, budget.per_second, budget.cold_start_ms)
+    return 1 + sum(bound is not None for bound in (profile.accuracy.max_class_drop_points, *bounds))
+
+
 def _skipped(variant: VariantRecord, reason: Reason | None) -> VariantReport:
     return VariantReport(id=variant.id, verdict="skipped", reasons=(reason,) if reason else ())
 
@@ -162,88 +180,8 @@ def _judge_task(examined: Examined, profile: Profile, bundle: Bundle) -> Variant
         return report
     labels = bundle.manifest.task.labels
     metric, interval, reasons = task_layer(evidence, profile.accuracy, labels, exempt=examined.exempt)
-    classes = class_reports(evidence.answers, labels, error_budget(profile.accuracy.confidence))
+    alpha = error_budget(profile.accuracy.confidence)
+    classes = class_reports(evidence.answers, labels, alpha, sequential=evidence.sequential)
     return structs.replace(
         report, metric=metric, drop_points=interval, classes=classes, reasons=(*report.reasons, *reasons)
     )  # fmt: skip
-
-
-def _with_new(
-    bundle: Bundle, profile: Profile, examined: list[Examined], golden: Golden, new: NewData, track: Track
-) -> list[Examined]:
-    """Adds what the new images show to the evidence of every variant that is still in question."""
-    open_questions = {each.variant.id: each.evidence for each in examined if each.evidence and not each.exempt}
-    reference = _reference(bundle, profile, examined, golden)
-    if reference is None:
-        note = "no fp32 variant answers as torch does here, so the new images are not used: "
-        return [_noted(each, note) for each in examined]
-    with ExitStack() as stack:
-
-        def opened(variant: VariantRecord) -> Session:
-            return stack.enter_context(Session(bundle, variant, profile.options(variant.engine) or {}))
-
-        torch_like = opened(reference)
-        sessions = {name: opened(bundle.variant(name)) for name in open_questions}
-        decided = _stop(open_questions, profile, new) if new.sequential else None
-        labelled = labelled_answers(torch_like, sessions, new.labelled, decided, track) if new.labelled else {}
-        changed = unlabelled_changes(torch_like, sessions, new.unlabelled, track) if new.unlabelled else {}
-    return [_extended(each, labelled, changed, sequential=new.sequential) for each in examined]
-
-
-def _refuse(bundle: Bundle, profile: Profile, new: NewData) -> None:
-    """New images need a golden set to know the reference by, and some ways of using them fit top-1 only."""
-    if bundle.manifest.golden.kind == "none":
-        raise ConfigError("a bundle without golden set cannot judge new images", hint="export it with one")
-    if profile.accuracy.metric != "top1" and (new.sequential or new.unlabelled):
-        what = "--sequential" if new.sequential else "--unlabelled"
-        raise ConfigError(f"`{what}` decides top1, not {profile.accuracy.metric}", hint="leave it out")
-
-
-def _noted(examined: Examined, note: str) -> Examined:
-    if examined.evidence is None:
-        return examined
-    return structs.replace(examined, evidence=structs.replace(examined.evidence, note=examined.evidence.note + note))
-
-
-def _stop(evidence: Mapping[str, Evidence], profile: Profile, new: NewData) -> Decided:
-    """When a stream has decided about a variant; the variants share the budget for fails equally."""
-    alpha = error_budget(profile.accuracy.confidence)
-
-    def decided(name: str, answers: Answers) -> bool:
-        joined = evidence[name].answers.with_new(answers)
-        seen = Evidence(answers=joined, sequential=True, unlabelled=(0, 0) if new.unlabelled else None)
-        drop = measure(seen, profile.accuracy)
-        return drop.p_within <= pass_share(seen, alpha) or drop.p_above <= alpha / len(evidence)
-
-    return decided
-
-
-def _extended(
-    examined: Examined, labelled: Mapping[str, Answers], changed: Mapping[str, tuple[int, int]], *, sequential: bool
-) -> Examined:
-    name, evidence = examined.variant.id, examined.evidence
-    if evidence is None or examined.exempt:
-        return examined
-    answers = evidence.answers.with_new(labelled[name]) if name in labelled else evidence.answers
-    note = evidence.note
-    if name in labelled:
-        added, offered = len(answers) - len(evidence.answers), len(labelled[name])
-        known = f", {offered - added} were known" if added < offered else ""
-        note += f"{added} new samples{known}: "
-    extended = structs.replace(
-        evidence, answers=answers, note=note, unlabelled=changed.get(name), sequential=sequential
-    )
-    return structs.replace(examined, evidence=extended)
-
-
-def _reference(bundle: Bundle, profile: Profile, examined: Sequence[Examined], golden: Golden) -> VariantRecord | None:
-    """An fp32 variant whose answers are torch's, to stand in for torch on new images."""
-    for each in examined:
-        if each.exempt:
-            return each.variant
-    seen = {each.variant.id for each in examined}
-    others = [v for v in bundle.manifest.variants if v.precision == "fp32" and v.id not in seen]
-    for variant in others:
-        if skip_reason(variant, profile) is None and examine(bundle, variant, profile, golden, None).exempt:
-            return variant
-    return None

@@ -1,22 +1,24 @@
-"""New images on the device: the variants' answers beside those of an fp32 variant that answers as torch does."""
+"""New images on the device: what they add to the evidence of the variants that are still in question."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
-from edgetl.devices.answers import Answers, digest_key, joined
-from edgetl.devices.examine import BATCH
-from edgetl.errors import DataError
-from edgetl.files import sha256_of
+from edgetl.bundle import Bundle
+from edgetl.devices.answers import Answers
+from edgetl.devices.examine import Examined, Golden, examine
+from edgetl.devices.layers.classes import class_bound
+from edgetl.devices.layers.task import Evidence, measure, pass_share
+from edgetl.devices.new_images import Decided, labelled_answers, unlabelled_changes
+from edgetl.devices.profile import Profile
+from edgetl.devices.statistics import error_budget
+from edgetl.errors import ConfigError
+from edgetl.manifest import VariantRecord
 from edgetl.runtime import Session
 from edgetl.tasks.labelled import LabelledFile
-from edgetl.tasks.loading import prepare_files
-from edgetl.types import Array, Pixels, Track
-
-Decided = Callable[[str, Answers], bool]
-"""Whether the answers of the variant with that name decide about it."""
+from edgetl.types import Track, Verdict
 
 
 class NewData(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,70 +29,121 @@ class NewData(msgspec.Struct, frozen=True, kw_only=True):
     unlabelled: tuple[Path, ...] = ()
 
 
-def labelled_answers(
-    reference: Session,
-    sessions: Mapping[str, Session],
-    files: Sequence[LabelledFile],
-    decided: Decided | None,
-    track: Track,
-) -> dict[str, Answers]:
-    """Answers of every session on `files`. With `decided`, a stream in random order; each variant takes part until it
-    is decided.
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """What new images are judged with.
+
+    `stand_ins`: fp32 variants that are not judged here but might answer for torch. `questions`: so many statistical
+    ones share the error budget.
+    """
+
+    bundle: Bundle
+    profile: Profile
+    golden: Golden
+    stand_ins: tuple[VariantRecord, ...]
+    questions: int
+
+
+def refuse_unfit(bundle: Bundle, profile: Profile, new: NewData) -> None:
+    """New images need a golden set to know the reference by, and some ways of using them fit top-1 only.
+
+    Raises ConfigError.
+    """
+    if bundle.manifest.golden.kind == "none":
+        raise ConfigError("a bundle without golden set cannot judge new images", hint="export it with one")
+    if profile.accuracy.metric != "top1" and (new.sequential or new.unlabelled):
+        what = "--sequential" if new.sequential else "--unlabelled"
+        raise ConfigError(f"`{what}` decides top1, not {profile.accuracy.metric}", hint="leave it out")
+
+
+def with_new(trial: Trial, examined: list[Examined], new: NewData, track: Track) -> list[Examined]:
+    """Adds what the new images show to the evidence of every variant that is still in question.
 
     Raises DataError for an image that cannot be decoded.
     """
-    ordered = [files[i] for i in np.random.default_rng(0).permutation(len(files))] if decided else list(files)
-    gathered: dict[str, list[Answers]] = {name: [] for name in sessions}
-    open_questions = dict(sessions)
-    watched = track(_batches([file.path for file in ordered], reference), "labelled images", -(-len(files) // BATCH))
-    for start, pixels in watched:
-        part = ordered[start : start + len(pixels)]
-        seen = _reference_answers(part, predicted(reference, pixels))
-        for name, session in list(open_questions.items()):
-            gathered[name].append(msgspec.structs.replace(seen, variant=predicted(session, pixels)))
-            if decided and decided(name, joined(gathered[name])):
-                del open_questions[name]
-        if not open_questions:
-            break
-    return {name: joined(parts) for name, parts in gathered.items() if parts}
+    open_questions = {each.variant.id: each.evidence for each in examined if each.evidence and not each.exempt}
+    if not open_questions:
+        return examined
+    reference = _reference(trial, examined)
+    if reference is None:
+        note = "no fp32 variant answers as torch does here, so the new images are not used: "
+        return [_noted(each, note) for each in examined]
+    with ExitStack() as stack:
+
+        def opened(variant: VariantRecord) -> Session:
+            options = trial.profile.options(variant.engine) or {}
+            return stack.enter_context(Session(trial.bundle, variant, options))
+
+        torch_like = opened(reference)
+        sessions = {name: opened(trial.bundle.variant(name)) for name in open_questions}
+        decided = decides(open_questions, trial, unlabelled=bool(new.unlabelled)) if new.sequential else None
+        labelled = labelled_answers(torch_like, sessions, new.labelled, decided, track) if new.labelled else {}
+        changed = unlabelled_changes(torch_like, sessions, new.unlabelled, track) if new.unlabelled else {}
+    return [_extended(each, labelled, changed, sequential=new.sequential) for each in examined]
 
 
-def unlabelled_changes(
-    reference: Session, sessions: Mapping[str, Session], paths: Sequence[Path], track: Track
-) -> dict[str, tuple[int, int]]:
-    """For each session: how many of how many different images it answers otherwise than the reference."""
-    changed = dict.fromkeys(sessions, 0)
-    paths = list({sha256_of(path): path for path in paths}.values())
-    for _, pixels in track(_batches(paths, reference), "unlabelled images", -(-len(paths) // BATCH)):
-        expected = predicted(reference, pixels)
-        for name, session in sessions.items():
-            changed[name] += int(np.sum(predicted(session, pixels) != expected))
-    return {name: (count, len(paths)) for name, count in changed.items()}
+def _reference(trial: Trial, examined: Sequence[Examined]) -> VariantRecord | None:
+    """An fp32 variant whose answers are torch's, to stand in for torch on new images."""
+    for each in examined:
+        if each.exempt:
+            return each.variant
+    for variant in trial.stand_ins:
+        if examine(trial.bundle, variant, trial.profile, trial.golden, None).exempt:
+            return variant
+    return None
 
 
-def predicted(session: Session, pixels: Pixels) -> Array:
-    """The best label index of each image, shape (batch,)."""
-    return np.asarray(session.infer({"image": pixels})["logits"].argmax(axis=1))
+def decides(evidence: Mapping[str, Evidence], trial: Trial, *, unlabelled: bool) -> Decided:
+    """When a stream has decided about a variant: a verdict that stands among all questions.
+
+    `unlabelled`: whether images without labels follow, which may give a pass too.
+    """
+    accuracy = trial.profile.accuracy
+    alpha = error_budget(accuracy.confidence)
+
+    def decided(name: str, answers: Answers) -> bool:
+        seen = msgspec.structs.replace(
+            evidence[name],
+            answers=evidence[name].answers.with_new(answers),
+            sequential=True,
+            unlabelled=(0, 0) if unlabelled else None,
+        )
+        drop, classes = measure(seen, accuracy), _of_classes(seen, trial, alpha)
+        if classes == "fail" or drop.p_above <= alpha / trial.questions:
+            return True
+        return classes in (None, "pass") and drop.p_within <= pass_share(seen, alpha)
+
+    return decided
 
 
-def _batches(paths: Sequence[Path], session: Session) -> Iterator[tuple[int, Pixels]]:
-    """The position of each batch's first file, and its pixels."""
-    waiting: list[Pixels] = []
-    for i, image in enumerate(prepare_files(paths, session.task.input)):
-        if isinstance(image, DataError):
-            raise image
-        waiting.append(image)
-        if len(waiting) == BATCH or i == len(paths) - 1:
-            yield i + 1 - len(waiting), np.stack(waiting)
-            waiting = []
+def _of_classes(seen: Evidence, trial: Trial, alpha: float) -> Verdict | None:
+    """What the stream says of the bound for every class; None where the profile has none."""
+    most, labels = trial.profile.accuracy.max_class_drop_points, trial.bundle.manifest.task.labels
+    if most is None:
+        return None
+    failing, passing = alpha / trial.questions, alpha / seen.looks
+    return class_bound(seen.answers, most, labels, failing, share=passing, sequential=True).verdict
 
 
-def _reference_answers(files: Sequence[LabelledFile], reference: Array) -> Answers:
-    """What is known of a batch before a variant answers; the reference stands in for it."""
-    return Answers(
-        samples=np.array([digest_key(sha256_of(file.path)) for file in files], np.uint64),
-        truths=np.array([file.label for file in files]),
-        reference=reference,
-        variant=reference,
-        groups=np.array([file.group for file in files]),
+def _noted(examined: Examined, note: str) -> Examined:
+    if examined.evidence is None:
+        return examined
+    evidence = msgspec.structs.replace(examined.evidence, note=examined.evidence.note + note)
+    return msgspec.structs.replace(examined, evidence=evidence)
+
+
+def _extended(
+    examined: Examined, labelled: Mapping[str, Answers], changed: Mapping[str, tuple[int, int]], *, sequential: bool
+) -> Examined:
+    name, evidence = examined.variant.id, examined.evidence
+    if evidence is None or examined.exempt:
+        return examined
+    answers, note = evidence.answers, evidence.note
+    if name in labelled:
+        answers = evidence.answers.with_new(labelled[name])
+        added, offered = len(answers) - len(evidence.answers), len(labelled[name])
+        known = f", {offered - added} were known" if added < offered else ""
+        note += f"{added} new samples{known}: "
+    extended = msgspec.structs.replace(
+        evidence, answers=answers, note=note, unlabelled=changed.get(name), sequential=sequential
     )
+    return msgspec.structs.replace(examined, evidence=extended)

@@ -6,7 +6,7 @@ import numpy as np
 from edgetl.bundle import Bundle
 from edgetl.devices.answers import Answers, no_answers, validation_answers
 from edgetl.devices.layers.input import Preprocess, input_layer
-from edgetl.devices.layers.latency import quantiles_of, query_size
+from edgetl.devices.layers.latency import quantiles_of, query_size, unmeasured
 from edgetl.devices.layers.numerics import numerics_layer, reproduction
 from edgetl.devices.layers.task import Evidence
 from edgetl.devices.profile import Profile, Tolerance
@@ -61,20 +61,28 @@ def examine(
         # not load(): an executed precision other than the declared one is to be judged, with all its numbers
         with Session(bundle, variant, profile.options(variant.engine) or {}) as session:
             examined = _examine(session, profile, golden)
-            measured = _latency(session, latency, query_size(profile.latency)) if latency else None
+            return _with_latency(session, examined, latency, query_size(profile.latency)) if latency else examined
     except EngineError as error:
         reason = Reason(layer="engine", verdict="fail", text=error.message)
         report = VariantReport(id=variant.id, verdict="fail", reasons=(reason,))
         return Examined(variant=variant, report=report)
-    report = msgspec.structs.replace(examined.report, latency_ms=measured)
-    return msgspec.structs.replace(examined, report=report)
 
 
-def _latency(session: Session, options: BenchOptions, size: int) -> Latency:
-    """Of queries of `size` samples to the engine alone, one after the other, in this process."""
-    queries = batches(session.bundle, size)
-    found, times = single_stream.measure(lambda i: session.infer(queries[i % len(queries)]), Setup(options=options))
-    return Latency(p50=found.p50_ms, p99=found.p99_ms, quantiles=quantiles_of(times))
+def _with_latency(session: Session, examined: Examined, options: BenchOptions, size: int) -> Examined:
+    """With the latency of queries of `size` samples to the engine alone, one after the other, in this process.
+
+    Raises EngineError when the engine refuses a single sample; a batch that it refuses leaves the latency open.
+    """
+    queries, report = batches(session.bundle, size), examined.report
+    try:
+        found, times = single_stream.measure(lambda i: session.infer(queries[i % len(queries)]), Setup(options=options))
+    except EngineError as error:
+        if size == 1:
+            raise
+        reasons = (*report.reasons, unmeasured("latency", error))
+        return msgspec.structs.replace(examined, report=msgspec.structs.replace(report, reasons=reasons))
+    measured = Latency(p50=found.p50_ms, p99=found.p99_ms, quantiles=quantiles_of(times))
+    return msgspec.structs.replace(examined, report=msgspec.structs.replace(report, latency_ms=measured))
 
 
 def _examine(session: Session, profile: Profile, golden: Golden) -> Examined:
@@ -119,10 +127,10 @@ def _inherited(
 ) -> Evidence:
     """The answers recorded at export when the variant's own are reproduced, else those to the golden set."""
     recorded = validation_answers(session.bundle, session.variant)
+    looks = max(1, sum(attempt.drop_points is not None for attempt in session.variant.attempts))
     reproduced = repeated is not None and repeated >= tolerance.reproduction_sqnr_db
     if recorded is not None and reproduced:
-        looks = sum(attempt.drop_points is not None for attempt in session.variant.attempts)
-        return Evidence(answers=recorded, looks=max(1, looks))
+        return Evidence(answers=recorded, looks=looks)
     note = "the export recorded no answers to validation samples, so judged on the golden set: "
     if repeated is not None and not reproduced:
         why = f"SQNR {repeated:.1f} dB{_clipping(session.variant)}"
@@ -133,7 +141,8 @@ def _inherited(
     best = golden.arrays["logits"].argmax(axis=1)
     samples = golden.arrays.get("digests", np.arange(len(truths), dtype=np.uint64))
     answers = Answers(samples=samples, truths=truths, reference=best, variant=logits.argmax(axis=1))
-    return Evidence(answers=answers, note=note)
+    # the golden set is a part of the validation split, by which the variant was chosen
+    return Evidence(answers=answers, note=note, looks=looks)
 
 
 def _clipping(variant: VariantRecord) -> str:

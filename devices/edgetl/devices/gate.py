@@ -23,6 +23,9 @@ from edgetl.types import Array, Track, silent
 MARGIN = 0.05
 """A median up to so much slower than the baseline's counts as equal."""
 
+COMPARISONS = 2
+"""What a baseline is asked of a variant: its accuracy and its latency."""
+
 
 def gate(
     bundle: Bundle,
@@ -49,7 +52,9 @@ def gate(
     ):
         raise ConfigError(f"`{baseline.name}` has none of the labels of `{bundle.path}`", hint="is it another task?")
     place = Place(bundle=bundle, profile=profile, plan=enough(plan, profile.latency, alpha), track=track)
-    examined, reports = judge(bundle, profile, variants=variants, new=new, track=track)
+    examined, reports = judge(
+        bundle, profile, variants=variants, new=new, asked_besides=COMPARISONS if baseline else 0, track=track
+    )
     terms = _Terms(place=place, baseline=baseline, margin=margin)
     opened = {each.variant.id: each for each in examined if each.report.facts is not None}
     settled = settle([_widened(r, opened[r.id], terms) if r.id in opened else r for r in reports], alpha)

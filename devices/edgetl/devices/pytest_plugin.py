@@ -101,14 +101,17 @@ class Gate:
         from edgetl.files import write_json
 
         __tracebackhide__ = True
+        problem = None
         try:
             report = judge()
             if folder := _report_folder(self._config):
                 folder.mkdir(parents=True, exist_ok=True)
                 write_json(folder / self._file_name(), report)
         except (EdgetlError, OSError) as error:
+            problem = str(error)
+        if problem is not None:  # outside the handler, or pytest shows the error twice
             self._properties.append((GATE, f"error: {question.place}"))
-            pytest.fail(f"edgetl cannot judge {question.place}: {error}", pytrace=False)
+            pytest.fail(f"edgetl cannot judge {question.place}: {problem}", pytrace=False)
         self._properties.append((GATE, f"{report.verdict}: {question.place}"))
         self._properties.extend(question.figures(report))
         self._end(report.verdict, question.words(report), strict)

@@ -1,6 +1,7 @@
 """A profile of one's own to start from: extends another, says what this machine is, lists what is to be filled in."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -67,7 +68,7 @@ def _place(name: str, out: Path | None) -> Path:
     path = out or user_folder() / f"{name}.toml"
     if path.suffix != ".toml":
         raise ConfigError(f"`{path}` does not end in `.toml`", hint=f"`-o {name}.toml`")
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         raise ConfigError(f"`{path}` is already there", hint="edit it, delete it, or choose another name")
     return path
 

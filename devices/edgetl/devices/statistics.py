@@ -160,7 +160,8 @@ def _normal_tail(score: float) -> float:
 
 def _exact(lost: int, gained: int, samples: int, drop: float, low: float, high: float) -> float:
     """Exact probability of an outcome at least as favourable, at the worst change rate its own interval allows."""
-    rates = np.linspace(max(low, abs(drop)), max(high, abs(drop)), 25)
+    # a drop that is more than answers change leaves one rate
+    rates = np.unique(np.linspace(max(low, abs(drop)), max(high, abs(drop)), 25))
     most = min(samples, int(samples * rates[-1] + 8 * math.sqrt(samples * rates[-1]) + 12))
     b, c = np.meshgrid(np.arange(most + 1), np.arange(most + 1), indexing="ij")
     possible = b + c <= min(most, samples)

@@ -14,7 +14,7 @@ from edgetl.types import Array, Pixels
 MAX_CALIBRATION = 512
 MAX_SELECTION = 128
 STRANGE = 0.2
-"""Among 64 images one lost answer is nothing strange for a drop of one point (0.47), two are (0.14)."""
+"""Among 64 images one lost answer is nothing strange for a drop of one point (0.477), two are, just (0.199)."""
 
 
 class TrainingImages(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,5 +66,5 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
     def plausible(self, max_drop: float, least_db: float) -> bool:
         """Whether a drop of at most `max_drop` points is no strange thing to suspect, and the SQNR is enough."""
-        chance = p_above(self.lost, self.gained, self.distance.samples, max_drop / 100)
+        chance = p_above(self.lost, self.gained, self.distance.samples, max_drop / 100, STRANGE)
         return chance > STRANGE and self.distance.sqnr_db >= least_db

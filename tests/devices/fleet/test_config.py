@@ -47,6 +47,7 @@ def test_the_command_line_says_what_a_device_does_not(tmp_path: Path) -> None:
         (ONE + "timeout_s = 0\n", "timeout_s"),
         (ONE + "variants = []\n", "variants"),
         (ONE.replace('"a"', '"a/../b"'), "name"),
+        (ONE.replace('"a"', r'"a\n"'), "name"),
         ("", "devices"),
         ("devices = []\n", "devices"),
     ],

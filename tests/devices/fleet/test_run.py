@@ -192,3 +192,16 @@ def test_damaged_output_of_any_kind_is_an_error() -> None:
     devices.ask()
     assert {each.status for each in devices.report.devices} == {"error"}
     assert ArtefactError.exit_code in {each.error.exit_code for each in devices.report.devices if each.error}
+
+
+def test_a_report_that_contradicts_itself_or_hides_its_machine_is_no_report() -> None:
+    right = report("pass")
+    wrong = {
+        "hidden": msgspec.structs.replace(report("fail"), verdict="pass"),
+        "empty": msgspec.structs.replace(right, variants=()),
+        "nameless": msgspec.structs.replace(right, machine=None),
+    }
+    devices = Devices(right=answers("pass"), **{name: ends(0, output=to_json(each)) for name, each in wrong.items()})
+    told = devices.ask()
+    assert told[0] == "pass" and all("is no report" in each for each in told[1:]), told
+    assert error_code(devices.report) == ArtefactError.exit_code

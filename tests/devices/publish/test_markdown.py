@@ -73,10 +73,14 @@ def test_names_are_never_markup() -> None:
 @settings(deadline=None)
 @given(st.text())
 def test_any_text_in_a_cell_is_read_as_it_is(text: str) -> None:
-    shown = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())[:299]
+    shown = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", " ", text).split())[:299]
     page = MarkdownIt("commonmark").enable("table").render(f"| a |\n| - |\n| x{escaped(text)}y |\n")
     if len(shown) < 299:
         assert cells(page)[1:] == [[re.sub(r"\s+", " ", f"x{shown}y")]]
+
+
+def test_a_name_does_not_turn_the_row_around() -> None:
+    assert escaped("a\u202eb\u2066c") == "a b c"
 
 
 @pytest.mark.parametrize("name", ["label 1", "<" * 5000, "\N{GRINNING FACE}" * 5000])

@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 
 from edgetl.bundle import open_bundle
-from edgetl.devices.remote.homecoming import Translation, checked, local_plans
+from edgetl.devices.remote.channel import Channel
+from edgetl.devices.remote.homecoming import Translation, brought_plans, checked, local_plans
 from edgetl.devices.remote.kept_plans import bring_plans, keep_plans
+from edgetl.devices.remote.protocol import Piece, Start
 from edgetl.devices.remote.target import parse_target
 from edgetl.errors import ArtefactError
 from edgetl.files import to_json
@@ -47,6 +49,32 @@ def test_only_a_plan_of_the_bundle_comes_home(own_bundle: Path) -> None:
     for content in (plan(""), b"{}", b"no json", b'{"schema": "9.0"}', b"[" * 100_000):
         with pytest.raises(ArtefactError):
             checked(content, "pi.json", ours, target)
+
+
+class Sends(Channel):
+    """A channel whose every answer is the one file."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def ask(self, request: object, kind: object, seconds: float = 60.0) -> tuple[Piece, bytes]:  # type: ignore[override]
+        return Piece(size=len(self._content)), self._content
+
+
+def test_a_plan_that_cannot_be_written_is_no_crash(own_bundle: Path) -> None:
+    (own_bundle / "plans").write_text("no folder")
+    opened = open_bundle(own_bundle)
+    start = Start(job="0" * 32, words=("tune",), places=(), bundle=0, manifest=manifest_digest(opened))
+    with pytest.raises(ArtefactError, match="cannot be written") as caught:
+        brought_plans(Sends(plan("", start.manifest)), start, ["pi.json"], opened, parse_target("ssh://pi"))
+    assert "keeps the plan" in (caught.value.hint or "")
+
+
+def test_a_bundle_without_plans_leaves_none(tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "job").mkdir()
+    assert keep_plans(tmp_path / "kept", tmp_path / "bundle", tmp_path / "job", {}) == ()
+    assert not (tmp_path / "kept").exists()
 
 
 def test_paths_of_the_device_become_those_of_home() -> None:

@@ -1,6 +1,7 @@
 import fcntl
 import json
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from tests.devices.remote.machine import Machine
 
 from edgetl.bundle import open_bundle
 from edgetl.devices.remote.run import RemoteResult, run_remote
-from edgetl.errors import ArtefactError, DependencyError
+from edgetl.errors import ArtefactError, DependencyError, EdgetlError
 
 SECONDS = 60.0
 
@@ -255,3 +256,79 @@ def test_errors_over_there_come_home(machine: Machine, bundle: Path) -> None:
     assert result.exit_code == 4 and result.output == b""
     assert f"error: `{bundle}` has no variant `no;such $(id)`" in result.messages
     assert not any("error:" in line for line in said), "the caller shows it"
+
+
+def end(machine: Machine, *changes: str) -> str:
+    """The machine's end of the connection with some of it changed."""
+    code = "; ".join(("import edgetl.devices.remote.end as e", *changes, "e.serve()"))
+    path = machine.folder / "changed.py"
+    path.write_text(code.replace("; ", "\n"))
+    return str(machine.command("changed", f"exec \"$python\" '{path}'"))
+
+
+def test_a_machine_does_not_write_to_the_terminal_as_it_likes(machine: Machine, bundle: Path) -> None:
+    said: list[str] = []
+    loud = "e.version = lambda name: chr(27) + ']0;x' + chr(7)"
+    assert inspect(machine, bundle, said, edgetl=end(machine, loud)).exit_code == 0
+    assert any("has edgetl  ]0;x" in line for line in said) and all(line.isprintable() for line in said)
+    with pytest.raises(DependencyError) as caught:
+        inspect(machine, bundle, [], edgetl=end(machine, loud, "e.SCHEMA = chr(27) + '[2J'"))
+    assert caught.value.message.isprintable()
+
+
+def test_a_cache_that_cannot_be_used_is_said_at_once(machine: Machine, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "remote").mkdir(mode=0o700)
+    (tmp_path / "remote" / "objects").touch()
+    other = machine.command("other", f'export EDGETL_CACHE=\'{tmp_path}\'; exec "$python" -m edgetl "$@"')
+    said: list[str] = []
+    with pytest.raises(EdgetlError, match="File exists"):
+        inspect(machine, bundle, said, edgetl=str(other))
+    assert said == [], "it is no broken connection"
+
+
+def test_a_cache_may_be_named_by_a_relative_path(machine: Machine, bundle: Path, tmp_path: Path) -> None:
+    script = f'cd \'{tmp_path}\'; export EDGETL_CACHE=here; exec "$python" -m edgetl "$@"'
+    result = inspect(machine, bundle, [], edgetl=str(machine.command("other", script)))
+    assert result.exit_code == 0 and json.loads(result.output)["schema"]
+
+
+def test_a_temporary_folder_may_have_any_name(machine: Machine, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(prefix="it's my %h ") as folder:  # short, or its length alone would rule it out
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        assert inspect(machine, bundle, []).exit_code == 0
+
+
+def test_a_result_stands_though_the_machine_cannot_clean_up(machine: Machine, bundle: Path) -> None:
+    unclean = "e.jobs.forget = lambda root, job: 1 / 0 if e.jobs.end(root, job) < 0 else open('/nowhere/x')"
+    assert inspect(machine, bundle, [], edgetl=end(machine, unclean)).exit_code == 0
+    [job] = machine.jobs()
+    shutil.rmtree(job)
+
+
+def test_only_a_tune_brings_plans(machine: Machine, own_bundle: Path) -> None:
+    plans = "state = e.jobs.state_of; from msgspec.structs import replace"
+    plans += "; e.jobs.state_of = lambda *job: replace(state(*job), wrote=('x86-64-cpu.json',))"
+    assert inspect(machine, own_bundle, [], edgetl=end(machine, plans)).brought == ()
+    assert not (own_bundle / "plans").exists()
+
+
+def test_a_bundle_that_was_exported_again_meanwhile_is_not_sent(machine: Machine, own_bundle: Path) -> None:
+    digest = open_bundle(own_bundle).digest
+    manifest = own_bundle / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes() + b" ")
+    with pytest.raises(ArtefactError, match="was changed"):
+        run_remote(machine.target(), ["inspect", own_bundle], bundle=own_bundle, say=lambda text: None, digest=digest)
+
+
+def test_what_is_said_meanwhile_names_paths_of_home(machine: Machine, bundle: Path) -> None:
+    noisy, runner = machine.folder / "noisy.py", machine.folder / "runner.py"
+    noisy.write_text("import sys; print('warning: look at', sys.argv[2], file=sys.stderr); print('{}')")
+    runner.write_text(
+        "import signal, sys\nfrom pathlib import Path\nfrom edgetl.devices.remote import runner\n"
+        f"runner.COMMAND = (sys.executable, {str(noisy)!r})\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGCHLD))\nrunner.run(Path(sys.argv[1]))\n"
+    )
+    said: list[str] = []
+    edgetl = end(machine, f"e.jobs.RUNNER = (e.jobs.sys.executable, {str(runner)!r})")
+    assert inspect(machine, bundle, said, edgetl=edgetl).output.strip() == b"{}"
+    assert f"127.0.0.1: warning: look at {bundle}" in said

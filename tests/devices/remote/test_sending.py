@@ -37,6 +37,15 @@ def test_of_a_folder_go_the_images(tmp_path: Path) -> None:
     assert paths(tmp_path / "data") == ["ants/3.png", "bees/1.png"]
 
 
+def test_links_that_lead_to_each_other_are_not_walked_around(tmp_path: Path) -> None:
+    image(tmp_path / "data" / "ants" / "1.png")
+    image(tmp_path / "data" / "bees" / "2.png")
+    for number in range(3):
+        (tmp_path / "data" / "ants" / f"link{number}").symlink_to(tmp_path / "data" / "bees")
+        (tmp_path / "data" / "bees" / f"link{number}").symlink_to(tmp_path / "data" / "ants")
+    assert paths(tmp_path / "data") == ["ants/1.png", "bees/2.png"], "what a check here would read"
+
+
 def test_a_list_takes_its_images_along(tmp_path: Path) -> None:
     here, outside = image(tmp_path / "lists" / "a,b.png"), image(tmp_path / "other" / "c.png")
     listed = tmp_path / "lists" / "list.csv"

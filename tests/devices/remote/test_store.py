@@ -86,6 +86,7 @@ def test_the_store_keeps_what_was_used_last(tmp_path: Path, monkeypatch: pytest.
     assert wanted(store, old) == {digest(old): 0}
     with pytest.raises(ConfigError, match="needs 2 MB"):
         wanted(store, bytes(2_000_000))
+    assert wanted(store, old, used) == {digest(old): 0}, "what cannot fit in any case pushes nothing out"
     monkeypatch.setenv(LIMIT, "many")
     with pytest.raises(ConfigError, match=LIMIT):
         wanted(store, new)

@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from edgetl.bundle import open_bundle
 from edgetl.devices.catalogue import host_profile, load_profile
 from edgetl.devices.launches import LaunchPlan
-from edgetl.devices.profile import EngineChoice, Profile
+from edgetl.devices.profile import EngineChoice, Profile, Tolerance
 from edgetl.devices.tuning.candidates import Candidate
 from edgetl.devices.tuning.measuring import Sessions, Turns, right_answers
 from edgetl.devices.tuning.search import Cost, Rules, Runner
@@ -213,3 +214,22 @@ def test_sessions_close_when_room_is_needed(bundle: Path) -> None:
         assert sessions.get(Candidate(variant="onnxruntime-fp32", batch=8, concurrency=2)) is first
         sessions.get(Candidate(variant="onnxruntime-int8"))
         assert sessions.get(Candidate(variant="onnxruntime-fp32")) is not first
+
+
+def test_answers_are_held_against_the_profiles_confidence(own_bundle: Path) -> None:
+    """81 of 90 answers agree. At 80 % that is surely less than 95 %, at 99.9 % it is not."""
+    path = own_bundle / "golden" / "samples.npz"
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    arrays["logits"][:9] = np.roll(arrays["logits"][:9], 1, axis=1)
+    np.savez(path, **arrays)
+    rehash(own_bundle)
+    profile = host_profile()
+    numerics = msgspec.structs.replace(profile.numerics, fp32=Tolerance(min_agreement=0.95))
+    candidate = Candidate(variant="onnxruntime-fp32", options={})
+    with Sessions(open_bundle(own_bundle), 1) as sessions:
+        session = sessions.get(candidate)
+        for confidence, right in ((0.8, False), (0.999, True)):
+            accuracy = msgspec.structs.replace(profile.accuracy, confidence=confidence)
+            asked = msgspec.structs.replace(profile, numerics=numerics, accuracy=accuracy)
+            assert right_answers(session, candidate, asked) is right

@@ -121,6 +121,19 @@ def test_latencies_are_drawn_with_the_baseline_and_the_budget(tmp_path: Path) ->
     assert found[1][0] == "openvino-int8, baseline"
 
 
+def test_a_query_of_several_samples_is_told(tmp_path: Path) -> None:
+    batch = Profile(name="host", title="t", latency=LatencyBudget(p50_ms=9, scenario="multi-stream", batch=8))
+    assert "A query has 8 samples." in section(page(tmp_path, checked(full()), profile=batch), "Latency")
+    assert "A query has" not in section(page(tmp_path, checked(full()), profile=STRICT), "Latency")
+
+
+def test_the_command_names_the_profile_as_it_was_named(tmp_path: Path) -> None:
+    report = msgspec.structs.replace(checked(full()), device="mine")
+    write_page(report, [], tmp_path / "v.html", device="boards/mine.toml")
+    assert "edgetl check out/bundle --device boards/mine.toml" in (tmp_path / "v.html").read_text()
+    assert "edgetl check out/bundle --device mine<" in page(tmp_path, report)
+
+
 def test_without_single_times_there_is_a_table_only(tmp_path: Path) -> None:
     latency = msgspec.structs.replace(full().latency_ms, quantiles=())  # type: ignore[type-var]
     told = section(page(tmp_path, checked(msgspec.structs.replace(full(), latency_ms=latency))), "Latency")

@@ -4,8 +4,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from edgetl.devices.fleet.summary import verdict_of
 from edgetl.devices.remote.refusals import printable
 from edgetl.devices.remote.run import RemoteResult
+from edgetl.devices.verdict import worst
 from edgetl.errors import ArtefactError, EdgetlError, first_line
 
 R = TypeVar("R")
@@ -28,17 +30,25 @@ class RemoteError(EdgetlError):
 def read_answer(result: RemoteResult, kind: type[R], host: str) -> R:
     """The report in `result`, its texts free of control characters.
 
-    Raises RemoteError for the error it ended with instead, ArtefactError for what is no report.
+    Raises RemoteError for the error it ended with instead, ArtefactError for what is no report, does not say on which
+    computer it was made, or has a verdict that is not the worst of its variants'.
     """
     if result.exit_code not in REPORTED or not result.output.strip():
         raise _error(result, host)
     try:
-        return msgspec.convert(_clean(msgspec.json.decode(result.output)), kind)
+        report = msgspec.convert(_clean(msgspec.json.decode(result.output)), kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ArtefactError(
-            f"the answer of `{host}` is no report: {first_line(error)}",
-            hint="install the same edgetl there as here",
-        ) from error
+        raise _no_report(host, first_line(error)) from error
+    if getattr(report, "machine", None) is None:
+        raise _no_report(host, "it does not say on which computer it was made")
+    verdict = verdict_of(report)
+    if verdict is not None and verdict != worst(each.verdict for each in report.variants):  # type: ignore[attr-defined]
+        raise _no_report(host, f"`{verdict}` is not the worst verdict in it")
+    return report
+
+
+def _no_report(host: str, why: str) -> ArtefactError:
+    return ArtefactError(f"the answer of `{host}` is no report: {why}", hint="install the same edgetl there as here")
 
 
 def _error(result: RemoteResult, host: str) -> RemoteError:

@@ -25,7 +25,7 @@ class FleetDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     waiting for other runs there included, it is given up.
     """
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")]
     address: str
     device: str | None = None
     edgetl: str | None = None

@@ -4,7 +4,8 @@ import numpy as np
 
 from edgetl.devices.profile import LatencyBudget
 from edgetl.devices.statistics import ALPHA, percent
-from edgetl.devices.verdict import QUANTILES, Latency, Reason
+from edgetl.devices.verdict import QUANTILES, Latency, Layer, Reason
+from edgetl.errors import EngineError
 from edgetl.runtime.timing import percentile_interval, percentile_p_value, ratio, ratio_p_value
 from edgetl.types import Array, Verdict
 
@@ -69,6 +70,11 @@ def regression_reason(baseline: Array, times: Array, margin: float, alpha: float
         f"({percent(alpha)}, {len(times)} launches in turns), allowed {1 + margin:.2f}"
     )
     return Reason(layer="baseline", verdict=verdict, text=text, p_value=p_value)
+
+
+def unmeasured(layer: Layer, error: EngineError) -> Reason:
+    """What could not be measured is never a pass."""
+    return Reason(layer=layer, verdict="undecided", text=f"not measured: {error.message}")
 
 
 def decided(within: bool, p_value: float, alpha: float) -> Verdict:

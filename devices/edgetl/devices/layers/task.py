@@ -65,7 +65,8 @@ def task_layer(
     metric = Metric(name=accuracy.metric, reference=drop.reference, value=drop.value) if len(answers) else None
     reasons = [_decide(evidence, drop, interval, accuracy, exempt=exempt), *class_reasons(answers, labels, alpha)]
     if (most := accuracy.max_class_drop_points) is not None and not exempt and len(answers):
-        reasons.append(class_bound(answers, most, labels, alpha, sequential=evidence.sequential))
+        share, sequential = alpha / evidence.looks, evidence.sequential
+        reasons.append(class_bound(answers, most, labels, alpha, share=share, sequential=sequential))
     return metric, interval, reasons
 
 
@@ -143,6 +144,7 @@ def _unlabelled(evidence: Evidence, alpha: float) -> tuple[float, str]:
 def _how_many(evidence: Evidence, accuracy: Accuracy, drop: Drop) -> str:
     """How many more samples would decide at the observed rate of change."""
     samples, budget, alpha = len(evidence.answers), accuracy.max_drop_points / 100, error_budget(accuracy.confidence)
+    share = pass_share(evidence, alpha)
     if accuracy.metric == "macro_f1":
         margin = abs(budget - (drop.reference - drop.value))
         width = drop.high - (drop.reference - drop.value)
@@ -150,9 +152,10 @@ def _how_many(evidence: Evidence, accuracy: Accuracy, drop: Drop) -> str:
     else:
         result = evidence.answers.result()
         method = samples_to_stop if evidence.sequential else samples_to_decide
-        needed = method(result.lost, result.gained, samples, budget, alpha)
+        within = drop.reference - drop.value < budget
+        needed = method(result.lost, result.gained, samples, budget, share if within else alpha)
     if needed is None:
         return "; the drop stands on the bound, no number of samples would decide"
-    least = fewest_samples(budget, alpha) if accuracy.metric == "top1" else 0
+    least = fewest_samples(budget, share) if accuracy.metric == "top1" else 0
     never = f" (fewer than {least} can never prove {accuracy.max_drop_points:g})" if samples < least else ""
     return f"; about {max(1, needed - samples)} more samples would decide{never}"

@@ -27,7 +27,8 @@ MAX_TEXT = 300
 SPECIAL = {ord(mark): f"&#{ord(mark)};" for mark in "\\`*_[]<>#|~$&@"}
 """A character written as an entity is never markup: neither of a table, nor of HTML, nor of GitHub's mathematics."""
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Those that turn the direction of what follows among them: it would be the rest of the row."""
 
 METRICS = {"top1": "top-1", "macro_f1": "macro-F1"}
 

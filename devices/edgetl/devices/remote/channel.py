@@ -107,6 +107,8 @@ class Channel:
         return b"".join(self._errors).decode(errors="replace")
 
     def _receive(self, deadline: float) -> None:
+        if time.monotonic() > deadline:  # whoever sends a byte now and then has not answered
+            raise LinkLost("the device does not answer in time")
         self._ready([self._output], [], deadline)
         received = os.read(self._output, MAX_BODY_BYTES)
         if not received:

@@ -4,6 +4,7 @@ OpenSSH authenticates with the user's own configuration, keys, agent and known h
 """
 
 import contextlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from edgetl.errors import DependencyError
 OPTIONS = (
     "ControlMaster=auto", "ControlPersist=60", "ConnectTimeout=15", "ServerAliveInterval=5", "ServerAliveCountMax=3",
     "RemoteCommand=none", "RequestTTY=no", "PermitLocalCommand=no", "ForwardAgent=no", "ForwardX11=no",
-    "ClearAllForwardings=yes",
+    "ClearAllForwardings=yes", "Tunnel=no",
 )  # fmt: skip
 """What every `ssh` is given. A dead link is noticed after 15 s; the master that logged in stays 60 s without work."""
 
@@ -27,8 +28,10 @@ STARTUP_SECONDS = 60.0
 ASKING_SECONDS = 180.0
 """So long logging in and starting edgetl may take; longer where someone may be asked for a password."""
 
-TEMPORARY_CHARACTERS = 50
-"""In a folder with a longer path, the control socket could break the kernel's limit of 108 characters."""
+_SOCKET_FOLDER = re.compile("[A-Za-z0-9/._-]{1,50}")
+"""Below a longer path the control socket could break the kernel's limit of 108 characters, and other characters mean
+something in an OpenSSH configuration.
+"""
 
 
 class Connection:
@@ -38,7 +41,7 @@ class Connection:
         if shutil.which("ssh") is None:
             raise DependencyError("there is no `ssh` on this machine", hint="install OpenSSH's client")
         self._target, self._stop = target, stop
-        folder = tempfile.gettempdir() if len(tempfile.gettempdir()) <= TEMPORARY_CHARACTERS else "/tmp"
+        folder = tempfile.gettempdir() if _SOCKET_FOLDER.fullmatch(tempfile.gettempdir()) else "/tmp"
         self._folder = Path(tempfile.mkdtemp(prefix="edgetl-ssh-", dir=folder))
         self._opened = False
 
@@ -79,7 +82,7 @@ class Connection:
     def _ssh(self, *options: str) -> list[str]:
         target = self._target
         # the first value that OpenSSH is given for an option counts
-        settings = [*options, *OPTIONS, f"ControlPath={str(self._folder).replace('%', '%%')}/s"]
+        settings = [*options, *OPTIONS, f"ControlPath={self._folder}/s"]
         if not target.interactive:
             settings.append("BatchMode=yes")
         command = ["ssh", "-T", *(["-F", target.config] if target.config else [])]

@@ -62,7 +62,7 @@ class Conversation:
     def part(self, request: Forget) -> None:
         """A last request whose answer nobody needs: a device that is not heard any more cleans up by itself."""
         if self._channel is not None:
-            with contextlib.suppress(LinkLost):
+            with contextlib.suppress(LinkLost, EdgetlError):
                 self._channel.ask(request, Done, seconds=10)
 
     def end_job(self, job: str) -> None:

@@ -54,14 +54,11 @@ def serve() -> None:
     """Answers on the streams this process was started with until they are closed."""
     output = os.dup(1)
     os.dup2(2, 1)  # what anything else prints must not get between the frames
-    root = cache_directory("remote")
+    root = cache_directory("remote").absolute()
     try:
         _write(output, GREETING)
-        with locked(root):
-            jobs.expire(root)
-            store = Store(root)
         for text, body in _frames():
-            reply, piece = _answer(root, store, text, body)
+            reply, piece = _answer(root, text, body)
             _write(output, packed(reply, piece))
     except BrokenPipeError:  # home is gone, which is no error here
         return
@@ -84,7 +81,7 @@ def _write(output: int, content: bytes) -> None:
         rest = rest[os.write(output, rest) :]
 
 
-def _answer(root: Path, store: Store, text: bytes, body: bytes) -> tuple[Reply, bytes]:
+def _answer(root: Path, text: bytes, body: bytes) -> tuple[Reply, bytes]:
     """The reply to the request in `text`, and the bytes that go with it."""
     try:
         request = msgspec.json.decode(text, type=Request)
@@ -92,7 +89,7 @@ def _answer(root: Path, store: Store, text: bytes, body: bytes) -> tuple[Reply, 
             return _look(root, request)
         if isinstance(request, Read):
             return _read(root, request)
-        return _change(root, store, request, body), b""
+        return _change(root, request, body), b""
     except EdgetlError as error:
         return Refused(message=error.message, hint=error.hint, exit_code=error.exit_code), b""
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -103,11 +100,15 @@ def _answer(root: Path, store: Store, text: bytes, body: bytes) -> tuple[Reply, 
         return Refused(message=message, hint="look at its disk and its permissions", exit_code=1), b""
 
 
-def _change(root: Path, store: Store, request: Request, body: bytes) -> Reply:
+def _change(root: Path, request: Request, body: bytes) -> Reply:
     if isinstance(request, End):
+        with locked(root):
+            pass  # a start that broke off may still be going on: what it starts is to end, too
         return Done(ended=jobs.end(root, request.job))
     with locked(root):
+        store = Store(root)
         if isinstance(request, Hello):
+            jobs.expire(root)
             free = store.free_bytes()
             return Welcome(edgetl=version("edgetl"), schema=SCHEMA, python=platform.python_version(), free_bytes=free)
         if isinstance(request, Want):

@@ -33,7 +33,8 @@ def brought_plans(
 ) -> dict[str, str]:
     """Writes the plans that the job `wrote` into the bundle's `plans/`: name there → path in the bundle.
 
-    Raises ArtefactError for a file that is no plan of this bundle; what has been written before it stays.
+    Raises ArtefactError for a file that is no plan of this bundle or cannot be written; what has been written before it
+    stays.
     """
     brought = {}
     for name in wrote[:MAX_PLANS]:
@@ -45,8 +46,13 @@ def brought_plans(
         content = checked(content, name, start.manifest, target)
         here = f"plans/{HOST}-{re.sub('[^A-Za-z0-9._-]', '-', target.host)}.json" if name == _OWN else f"plans/{name}"
         path = inside(bundle.path, here)
-        path.parent.mkdir(exist_ok=True)
-        write_bytes(path, content)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_bytes(path, content)
+        except OSError as error:
+            raise ArtefactError(
+                f"`{path}` cannot be written: {error.strerror}", hint=f"`{target.host}` keeps the plan and uses it"
+            ) from error
         brought[name] = here
     return brought
 

@@ -37,8 +37,9 @@ def bring_plans(kept: Path, bundle: Path, theirs: Mapping[str, bytes]) -> dict[s
 def keep_plans(kept: Path, bundle: Path, job: Path, known: Mapping[str, str]) -> tuple[str, ...]:
     """Keeps what lies beside the bundle for the next job; copies of what this one wrote are in the folder `job`."""
     found = [path for path in sorted((bundle / "plans").glob("*.json")) if _ordinary(path)]
-    kept.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for stale in {path.name for path in kept.iterdir()} - {path.name for path in found}:
+    if found:
+        kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for stale in {path.name for path in kept.glob("*")} - {path.name for path in found}:
         (kept / stale).unlink()
     (job / "plans").mkdir(mode=0o700)
     wrote = []

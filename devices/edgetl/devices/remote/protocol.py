@@ -21,8 +21,8 @@ MAX_PLANS = 64
 PLAN_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.json"
 _HEAD = struct.Struct(">II")
 
-Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-JobId: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+JobId: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Size: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
 State: TypeAlias = Literal["waiting", "running", "ended", "lost"]
 

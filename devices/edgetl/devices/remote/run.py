@@ -15,16 +15,20 @@ from edgetl.devices.remote.conversation import Conversation
 from edgetl.devices.remote.copying import PASSES, copy
 from edgetl.devices.remote.homecoming import Translation, brought_plans, local_plans
 from edgetl.devices.remote.protocol import Forget, Hello, Seen, Start, Started, Welcome
+from edgetl.devices.remote.refusals import printable
 from edgetl.devices.remote.sending import Content, Parcel, parcel
 from edgetl.devices.remote.target import Target
 from edgetl.devices.remote.watching import Watching, whole
-from edgetl.errors import DependencyError, EdgetlError
+from edgetl.errors import ArtefactError, DependencyError, EdgetlError
 from edgetl.manifest import MAJOR
 from edgetl.runtime.plan import manifest_digest
 from edgetl.types import Track, silent
 
 MAX_OUTPUT_BYTES = 256 * 2**20
 """A result above this is refused: it is no report."""
+
+TUNE = "tune"
+"""The command that makes plans: from any other none is taken, or a device could replace this bundle's unasked."""
 
 
 class RemoteResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,19 +52,22 @@ def run_remote(
     say: Callable[[str], None],
     track: Track = silent,
     stop: threading.Event | None = None,
+    digest: str | None = None,
 ) -> RemoteResult:
     """Runs `edgetl ARGUMENTS` on `target`; a `Path` is sent there, and its place is named instead.
 
     `bundle` is the one of these paths whose plans go along and come back. The run survives broken connections. What
     the command says is said here as it comes, except its `error:` and `hint:`, which are the caller's to show. An
-    interrupt ends the command over there, and so does setting `stop`, which raises KeyboardInterrupt here.
+    interrupt ends the command over there, and so does setting `stop`, which raises KeyboardInterrupt here. With
+    `digest` the bundle must still be the one that was opened before (`Bundle.digest`).
 
     Raises DependencyError (no `ssh`, no connection, no edgetl there or one that cannot read the bundle), ArtefactError
     and DataError for what cannot be sent, EdgetlError when the job vanished or the device is full.
     """
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, digest=digest)
     paths = list(dict.fromkeys(path for path in arguments if isinstance(path, Path)))
     parcels = [parcel(path) for path in paths]
+    _refuse_changed(opened, parcels[paths.index(bundle)])
     start = Start(
         job=secrets.token_hex(16),
         words=tuple(paths.index(word) if isinstance(word, Path) else word for word in arguments),
@@ -76,11 +83,12 @@ def run_remote(
         conversation.keep_on(lambda channel: _copy(channel, parcels, target.host, say, track))
         runs = True
         places = conversation.keep_on(lambda channel: _begin(channel, start, parcels, target.host, say, track))
-        watching = Watching(start.job, target.host, say)
+        translation = Translation(paths, places)
+        watching = Watching(start.job, target.host, lambda text: say(translation.of_text(text)))
         seen = conversation.keep_on(watching.until_ended)
         runs = False
         result = conversation.keep_on(
-            lambda channel: _result(channel, start, seen, watching.messages, opened, Translation(paths, places), target)
+            lambda channel: _result(channel, start, seen, watching.messages, opened, translation, target)
         )
         conversation.part(Forget(job=start.job))
         return result
@@ -94,17 +102,23 @@ def run_remote(
         conversation.close()
 
 
+def _refuse_changed(bundle: Bundle, sent: Parcel) -> None:
+    """A bundle is opened once more when it is packed. Raises ArtefactError."""
+    if bundle.digest not in {entry.sha256 for entry in sent.place.entries if entry.path == "manifest.json"}:
+        raise ArtefactError(f"`{bundle.path}` was changed while it was sent", hint="run the command again")
+
+
 def _greet(channel: Channel, bundle: Bundle, target: Target, say: Callable[[str], None]) -> None:
     welcome = channel.ask(Hello(), Welcome)[0]
-    ours, theirs = bundle.manifest.schema, welcome.schema
+    ours, theirs, release = bundle.manifest.schema, welcome.schema, printable(welcome.edgetl[:40])
     if not re.fullmatch(r"\d{1,6}\.\d{1,6}", theirs) or int(ours.split(".")[0]) > int(theirs.split(".")[0]):
         raise DependencyError(
-            f"edgetl {welcome.edgetl[:40]} on `{target.host}` reads bundles up to schema `{theirs[:20]}`, "
+            f"edgetl {release} on `{target.host}` reads bundles up to schema `{printable(theirs[:20])}`, "
             f"`{bundle.path}` has `{ours}`",
             hint=f"install edgetl {version('edgetl')} there (this machine reads up to `{MAJOR}.x`)",
         )
     if welcome.edgetl != version("edgetl"):
-        say(f"warning: {target.host} has edgetl {welcome.edgetl[:40]}, this machine {version('edgetl')}")
+        say(f"warning: {target.host} has edgetl {release}, this machine {version('edgetl')}")
 
 
 def _copy(channel: Channel, parcels: list[Parcel], host: str, say: Callable[[str], None], track: Track) -> None:
@@ -140,7 +154,8 @@ def _result(
     channel: Channel, start: Start, seen: Seen, messages: str, bundle: Bundle, translation: Translation, target: Target
 ) -> RemoteResult:
     output = whole(channel, start.job, limit=MAX_OUTPUT_BYTES)
-    brought = brought_plans(channel, start, seen.wrote, bundle, target)
+    wrote = seen.wrote if start.words[0] == TUNE else ()
+    brought = brought_plans(channel, start, wrote, bundle, target)
     for there, here in brought.items():
         translation.add(f"{translation.places[start.bundle]}/plans/{there}", str(bundle.path / here))
     return RemoteResult(

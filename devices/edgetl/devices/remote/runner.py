@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import signal
@@ -84,9 +85,12 @@ def run(folder: Path) -> None:
 def _turn(root: Path, folder: Path, job: Job, watch: Watch) -> Iterator[int]:
     """Waits until no other job runs on this machine, for measurements disturb each other; yields the lock's file."""
     with (root / "run.lock").open("a+", encoding="utf-8") as stream:
+        told = None
         while not _locked(stream.fileno()):
             stream.seek(0)
-            write_bytes(folder / "waiting", stream.read(300).encode())
+            if (holder := stream.read(300)) != told:  # each write is synced, which whoever measures would notice
+                write_bytes(folder / "waiting", holder.encode())
+                told = holder
             watch.wait(TURN_SECONDS)
         (folder / "waiting").unlink(missing_ok=True)
         stream.truncate(0)
@@ -104,7 +108,9 @@ def _locked(file: int) -> bool:
 
 
 def _run_command(folder: Path, job: Job, watch: Watch, turn: int) -> int:
-    """The exit code of the command. It holds the lock too, so that it counts should this process be killed."""
+    """The exit code of the command, which does not outlive this process. It holds the lock too: as long as it lives,
+    it counts.
+    """
     with (folder / "output").open("wb") as output:
         child = subprocess.Popen(
             [*COMMAND, *job.words], stdin=subprocess.DEVNULL, stdout=output, start_new_session=True, pass_fds=(turn,),
@@ -113,7 +119,7 @@ def _run_command(folder: Path, job: Job, watch: Watch, turn: int) -> int:
         try:
             while child.poll() is None:
                 watch.wait(15.0)
-        except Ended:
+        except BaseException:
             _end(child)
             raise
     if child.returncode < 0:
@@ -141,9 +147,14 @@ def _tell(text: str) -> None:
 
 
 def _listen() -> None:
-    """The command must hear the signals that this process only waits for."""
+    """The command hears the signals that this process only waits for, and is told to end when this one is killed."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+"""prctl(2), <linux/prctl.h>"""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
 

@@ -62,11 +62,13 @@ def _bundle(path: Path) -> Parcel:
 
 
 def _images(folder: Path) -> Iterator[str]:
-    """Relative paths of the images, through links to other folders but never in a circle; nothing hidden."""
+    """Relative paths of the images; nothing hidden. A folder in `folder` may be a link, one further down is not
+    followed, as `edgetl.tasks.labelled` does not, so that no circle of links is walked.
+    """
     for parent, folders, names in os.walk(folder, followlinks=True):
-        real = Path(parent).resolve()
+        top = Path(parent) == folder
         folders[:] = [
-            name for name in sorted(folders) if name[0] != "." and not real.is_relative_to(Path(parent, name).resolve())
+            name for name in sorted(folders) if name[0] != "." and (top or not Path(parent, name).is_symlink())
         ]
         for name in sorted(names):
             file = Path(parent, name)

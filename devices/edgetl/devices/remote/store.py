@@ -56,6 +56,7 @@ class Store:
             else:
                 missing.append(Have(sha256=sha256, have=_size(self._partial(sha256)) or 0))
         coming = sum(wanted[each.sha256] - min(each.have, wanted[each.sha256]) for each in missing)
+        _refuse_above_limit(sum(wanted.values()))  # before anything makes room for it
         self._make_room(wanted, coming)
         return tuple(missing)
 
@@ -117,12 +118,7 @@ class Store:
             if path.name.removesuffix(_PARTIAL) not in keep:
                 path.unlink(missing_ok=True)
                 total -= size
-        if total + coming > limit:
-            raise ConfigError(
-                f"this run needs {(total + coming) / 1e6:.0f} MB on the device, files sent to it may take "
-                f"{limit / 1e6:.0f} MB",
-                hint=f"send fewer images, or set {LIMIT} there",
-            )
+        _refuse_above_limit(total + coming)
         if self.free_bytes() < coming:
             raise EdgetlError(
                 f"the device's disk has {self.free_bytes() / 1e6:.0f} MB left, {coming / 1e6:.0f} MB are to be sent",
@@ -152,6 +148,14 @@ def safe(relative: str) -> str:
     if not plain or ".." in path.parts or len(relative) > MAX_PATH:
         raise ArtefactError(f"the path `{relative[:MAX_PATH]}` leaves its folder", hint="rename the file")
     return relative
+
+
+def _refuse_above_limit(size: int) -> None:
+    if size > (limit := limit_bytes()):
+        raise ConfigError(
+            f"this run needs {size / 1e6:.0f} MB on the device, files sent to it may take {limit / 1e6:.0f} MB",
+            hint=f"send fewer images, or set {LIMIT} there",
+        )
 
 
 def older_than(path: Path, seconds: float) -> bool:

@@ -12,6 +12,9 @@ MAX_MESSAGES_BYTES = 2**20
 MAX_LINES = 10_000
 """Of what a job says, so many bytes are kept (the last ones) and so many lines are shown."""
 
+PIECE_SECONDS = 300.0
+"""So long a piece of a result may take: 1 MiB comes at 4 kB/s."""
+
 _CALLERS = ("error:", "hint:")
 
 
@@ -64,7 +67,7 @@ def whole(channel: Channel, job: str, *, plan: str | None = None, limit: int) ->
     """A file of the job, fetched in pieces. Raises DependencyError when it is larger than `limit` bytes."""
     content = bytearray()
     while True:
-        piece, received = channel.ask(Read(job=job, offset=len(content), plan=plan), Piece)
+        piece, received = channel.ask(Read(job=job, offset=len(content), plan=plan), Piece, PIECE_SECONDS)
         content += received
         if piece.size > limit or len(content) > limit:
             raise DependencyError(f"the device sends more than {limit} bytes", hint="this is no result of edgetl")

@@ -10,6 +10,7 @@ import numpy as np
 from edgetl.bundle import Bundle
 from edgetl.devices.layers.numerics import numerics_layer
 from edgetl.devices.profile import Profile, Tolerance
+from edgetl.devices.statistics import error_budget
 from edgetl.devices.tuning.candidates import Candidate
 from edgetl.machine import Machine
 from edgetl.runtime import Session, load
@@ -110,7 +111,8 @@ def right_answers(session: Session, candidate: Candidate, profile: Profile) -> b
         return True
     golden = bundle.golden()
     tolerance: Tolerance = getattr(profile.numerics, session.variant.precision)
-    return numerics_layer(_answers(session, candidate), golden, tolerance, session.task)[1].verdict != "fail"
+    alpha = error_budget(profile.accuracy.confidence)
+    return numerics_layer(_answers(session, candidate), golden, tolerance, session.task, alpha)[1].verdict != "fail"
 
 
 def _answers(session: Session, candidate: Candidate) -> Outputs:

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import logging
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,6 +23,8 @@ with no_telemetry():
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
     from openvino.passes import ConstantFolding, Manager
 
+MADE_UP = re.compile(r"([A-Z][A-Za-z]*)_\d+")
+"""A name that OpenVINO gives an operation; those of the graph hold a dot or a slash."""
 
 RANGES = {
     # the full range: NNCF's own mean of per-sample ranges clips, 16 dB against 28 on a small network
@@ -39,9 +43,20 @@ def convert(source: Path, folder: Path, precision: Precision, calibration: Calib
     model = _compressed(source) if precision == "w8" else _folded(source)
     if precision == "int8":
         model = _quantise(model, calibration)
+    _number(model)
     # weights in half precision only where that is what was asked for: the default would do it for every fp32 model
     ov.save_model(model, folder / "model.xml", compress_to_fp16=precision == "fp16")
     return ("model.xml", "model.bin")
+
+
+def _number(model: ov.Model) -> None:
+    """Names that OpenVINO makes up count all operations of this process; here they count those of the model."""
+    taken: Counter[str] = Counter()
+    for operation in model.get_ordered_ops():
+        if made_up := MADE_UP.fullmatch(operation.get_friendly_name()):
+            kind = made_up.group(1)
+            operation.set_friendly_name(f"{kind}_{taken[kind]}")
+            taken[kind] += 1
 
 
 def _folded(source: Path) -> ov.Model:

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from edgetl.devices.layers.latency import query_size
 from edgetl.devices.profile import LatencyBudget, Profile
 from edgetl.devices.publish.reading import Published
 from edgetl.devices.verdict import QUANTILES, Latency, VariantReport
@@ -50,6 +51,8 @@ def latency_section(report: Published, profile: Profile | None) -> Section | Non
 
 def _text(curves: Sequence[VariantReport], timed: int, budget: LatencyBudget) -> str:
     text = "The share of queries that were answered within a time; the steeper the curve, the steadier the engine."
+    if budget.asked and query_size(budget) > 1:
+        text += f" A query has {query_size(budget)} samples."
     if any(each.baseline_latency_ms for each in curves):
         text += " Dashed: the baseline, measured in turns with it."
     if budget.asked:

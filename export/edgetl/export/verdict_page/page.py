@@ -18,11 +18,19 @@ from edgetl.export.verdict_page.variants import ORDER, drop_section, variants_se
 from edgetl.finetune.report import page
 
 
-def write_page(report: Published, history: Sequence[Record], path: Path, *, profile: Profile | None = None) -> None:
+def write_page(
+    report: Published,
+    history: Sequence[Record],
+    path: Path,
+    *,
+    profile: Profile | None = None,
+    device: str | None = None,
+) -> None:
     """Writes the page, whole or not at all; it loads nothing from anywhere.
 
     `history`: the bundle's measurements, of which those on the same machine with the same profile are drawn.
     `profile`: what the report was judged by, for the bounds in the plots; without it they have none.
+    `device`: what `--device` was, for the command that does it again; a profile's name does not find one given by path.
     """
     found = [
         variants_section(report),
@@ -36,7 +44,9 @@ def write_page(report: Published, history: Sequence[Record], path: Path, *, prof
         unjudged_section(report),
     ]
     title = f"{Path(report.bundle).name} on {report.device}: {report.verdict}"
-    page.write_page(path, title, _summary(report), [each for each in found if each is not None], _command(report))
+    page.write_page(
+        path, title, _summary(report), [each for each in found if each is not None], _command(report, device)
+    )
 
 
 def _summary(report: Published) -> str:
@@ -51,9 +61,9 @@ def _summary(report: Published) -> str:
     return text + "."
 
 
-def _command(report: Published) -> str:
+def _command(report: Published, device: str | None) -> str:
     words = ["edgetl", command_of(report), report.bundle]
-    words += ["--device", report.device] if report.device != "host" else []
+    words += ["--device", device or report.device] if report.device != "host" else []
     if isinstance(report, GateReport) and report.baseline is not None:
         words += ["--baseline", report.baseline]
     return shlex.join(words)
