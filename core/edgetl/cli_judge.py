@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
@@ -35,7 +36,7 @@ from edgetl.options import (
     profile,
 )  # fmt: skip
 from edgetl.plugins import heavy_imports, require
-from edgetl.publishing import Html, JUnit, Markdown, Publication, publication, publish
+from edgetl.publishing import Html, JUnit, Markdown, Publication, publication, publish, publish_fleet
 
 
 @reports_errors
@@ -75,7 +76,8 @@ def check(
             words=_data_words(data, unlabelled, sequential=sequential),
         )  # fmt: skip
         if place.fleet:
-            ask_fleet(place, asked, show_fleet.fleet_table, strict=strict, as_json=as_json)
+            everywhere = partial(publish_fleet, files, strict=strict)
+            ask_fleet(place, asked, show_fleet.fleet_table, publish=everywhere, strict=strict, as_json=as_json)
             return
         report, _ = ask_device(place, asked)
     _show(report, show.check_table, as_json=as_json)
@@ -145,7 +147,8 @@ def gate(
             words=[*how, *_data_words(data, unlabelled, sequential=sequential)],
         )  # fmt: skip
         if place.fleet:
-            ask_fleet(place, asked, show_fleet.fleet_table, strict=strict, as_json=as_json)
+            everywhere = partial(publish_fleet, files, strict=strict)
+            ask_fleet(place, asked, show_fleet.fleet_table, publish=everywhere, strict=strict, as_json=as_json)
             return
         report, _ = ask_device(place, asked)
     _show(report, show.gate_table, as_json=as_json)

@@ -83,9 +83,16 @@ def _say_once(text: str) -> None:
 
 
 def ask_fleet(
-    place: Place, asked: Asked, view: View, *, strict: bool = False, as_json: bool, runner: Any = None
+    place: Place,
+    asked: Asked,
+    view: View,
+    *,
+    publish: Callable[[Any], None] = lambda report: None,
+    strict: bool = False,
+    as_json: bool,
+    runner: Any = None,
 ) -> None:
-    """Asks every computer of the file, shows and keeps what came back, and exits with one code.
+    """Asks every computer of the file, shows, keeps and publishes what came back, and exits with one code.
 
     `runner` stands in for `run_remote`.
     """
@@ -118,6 +125,7 @@ def ask_fleet(
     for each in found:
         if each.status == "judged":
             keep_measurement(asked.bundle, asked.command, each.report, each.report.machine)
+    publish(report)
     if code := fleet_code(report, strict=strict):
         raise typer.Exit(code)
 

@@ -97,11 +97,12 @@ def _tune_there(
 ) -> Any:
     """The report of another computer; the plan it wrote lies in the bundle here, too."""
     from edgetl.devices.fleet.command import option
-    from edgetl.devices.tuning.tune import TuneReport
+    from edgetl.devices.tuning.tune import TuneReport, make_room
     from edgetl.runtime.plan import plan_path
 
     if device is None:
         raise ConfigError("`--on` needs `--device`", hint="the plan is kept under that name; `edgetl devices list`")
+    make_room(bundle, profile(device))
     words = [*option("minutes", minutes), *option("max-drop", max_drop), *option("strict", strict)]
     asked = Asked(command="tune", kind=TuneReport, bundle=bundle, device=device, words=words)
     report, brought = ask_device(place, asked)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -41,8 +41,8 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 
 def publication(junit: Path | None, markdown: Path | None, html: Path | None, fleet: Path | None) -> Publication:
     """Refuses now what could not be written after the long check. Raises ConfigError and DependencyError."""
-    if fleet and (junit or markdown or html):
-        raise ConfigError("`--junit`, `--markdown` and `--html` write one report", hint="`--json` has a fleet's")
+    if fleet and html:
+        raise ConfigError("`--html` is one device's page", hint="`--junit` and `--markdown` take a fleet's reports")
     asked = {"--junit": junit, "--markdown": markdown, "--html": html}
     named: dict[str, str] = {}
     for option, path in asked.items():
@@ -75,9 +75,33 @@ def publish(asked: Publication, report: Any, bundle: Any, device: str | None, *,
         writers[asked.markdown] = lambda path: write_markdown(path, report)
     if asked.html:
         writers[asked.html] = lambda path: _write_page(path, report, bundle, device)
+    _write_all(writers, report.verdict)
+
+
+def publish_fleet(asked: Publication, fleet: Any, *, strict: bool) -> None:
+    """The reports of a fleet's devices in one file each way; a device that was not judged is an error in it.
+
+    Raises ConfigError for a file that cannot be written, after it has written the other.
+    """
+    writers: dict[Path, Callable[[Path], None]] = {}
+    if asked.junit:
+        from edgetl.devices.publish.fleet import write_fleet_junit
+
+        seconds = time.monotonic() - asked.started
+        writers[asked.junit] = lambda path: write_fleet_junit(
+            path, fleet, strict=strict, when=asked.when, seconds=seconds
+        )  # fmt: skip
+    if asked.markdown:
+        from edgetl.devices.publish.fleet import write_fleet_markdown
+
+        writers[asked.markdown] = lambda path: write_fleet_markdown(path, fleet)
+    _write_all(writers, fleet.verdict)
+
+
+def _write_all(writers: Mapping[Path, Callable[[Path], None]], verdict: str | None) -> None:
     refused = [problem for path, write in writers.items() if (problem := _written(path, write))]
     if refused:
-        raise ConfigError("; ".join(refused), hint=f"the verdict is `{report.verdict}`; name files that can be written")
+        raise ConfigError("; ".join(refused), hint=f"the verdict is `{verdict}`; name files that can be written")
 
 
 def _check_place(path: Path) -> None:

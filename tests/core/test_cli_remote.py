@@ -7,7 +7,9 @@ import json
 import shutil
 import socket
 import threading
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ from edgetl.devices.verdict import Interval, Latency, Reason, Report, VariantRep
 from edgetl.errors import DependencyError
 from edgetl.files import to_json
 from edgetl.machine import Machine
+from edgetl.publishing import publication, publish_fleet
 from edgetl.show_fleet import fleet_table
 from edgetl.types import Verdict
 
@@ -78,7 +81,9 @@ def ask(devices: Devices, bundle: Path, fleet: Path, *, as_json: bool, **asked: 
     def command() -> None:
         place = Place(on=None, fleet=fleet, edgetl=None, ssh_config=None, at_once=2)
         opened = Asked(command="check", kind=Report, bundle=open_bundle(bundle), **asked)  # type: ignore[arg-type]
-        ask_fleet(place, opened, fleet_table, as_json=as_json, runner=devices)
+        files = publication(fleet.with_suffix(".xml"), fleet.with_suffix(".md"), None, fleet)
+        write = partial(publish_fleet, files, strict=False)
+        ask_fleet(place, opened, fleet_table, publish=write, as_json=as_json, runner=devices)
 
     app = typer.Typer()
     app.command()(command)
@@ -98,6 +103,8 @@ def test_a_fleet_is_one_table_one_json_and_one_exit_code(own_bundle: Path, tmp_p
     assert "judged on 2 of 3 devices: fail" in shown.stdout
     for name in ("good", "bad", "off"):
         assert f"{name}: asking ssh://" in shown.stderr
+    suites = [suite.attrib["name"].split()[-1] for suite in ET.fromstring((tmp_path / "devices.xml").read_text())]
+    assert suites == ["good", "bad", "off"] and "error: off" in (tmp_path / "devices.md").read_text()
 
     printed = json.loads(ask(Devices(), own_bundle, fleet, as_json=True).stdout)
     assert printed["bundle"] == str(own_bundle) and printed["verdict"] == "fail"

@@ -1,7 +1,6 @@
 """Labelled images for judging: a folder of class folders, or a CSV file that lists them."""
 
 import csv
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -40,13 +39,15 @@ def read_unlabelled(folder: Path) -> list[Path]:
     """Every image file below `folder`, sorted. Raises DataError when there is none."""
     if not folder.is_dir():
         raise DataError(f"the folder `{folder}` does not exist", hint="check the path")
-    if not (found := _images(folder.rglob("*"))):
+    if not (found := _images(folder)):
         raise DataError(f"`{folder}` holds no images", hint=f"images end in {', '.join(sorted(SUFFIXES))}")
     return found
 
 
-def _images(paths: Iterable[Path]) -> list[Path]:
-    return sorted(p for p in paths if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file())
+def _images(folder: Path) -> list[Path]:
+    """The images below `folder`, sorted; nothing hidden, in no hidden folder."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in found if not any(part[0] == "." for part in path.relative_to(folder).parts))
 
 
 def _from_folders(source: Path) -> list[tuple[Path, str, str]]:
@@ -55,7 +56,7 @@ def _from_folders(source: Path) -> list[tuple[Path, str, str]]:
     if not source.is_dir():
         raise DataError(f"the data folder `{source}` does not exist", hint="check the path")
     folders = sorted(path for path in source.iterdir() if path.is_dir() and path.name[0] != ".")
-    return [(image, folder.name, "") for folder in folders for image in _images(folder.rglob("*"))]
+    return [(image, folder.name, "") for folder in folders for image in _images(folder)]
 
 
 def _from_csv(source: Path) -> list[tuple[Path, str, str]]:

@@ -42,14 +42,18 @@ def junit_xml(
     The figures are properties of the suite, `VARIANT FIGURE`. `when` and `seconds`: start (with its zone) and length
     of the run, if known. No layer is timed by itself, so the time of a case is 0: readers do not take a missing one.
     """
+    return document([suite(report, strict=strict) for report in reports], when, seconds)
+
+
+def document(suites: Sequence[ET.Element], when: datetime | None, seconds: float | None) -> bytes:
+    """The suites as one XML document, numbered, with the run's start and length."""
     root = ET.Element("testsuites")
-    for number, report in enumerate(reports):
-        suite = _suite(report, strict=strict)
-        suite.set("id", str(number))
-        suite.set("time", f"{seconds or 0:.3f}")
+    for number, each in enumerate(suites):
+        each.set("id", str(number))
+        each.set("time", f"{seconds or 0:.3f}")
         if when:
-            suite.set("timestamp", f"{when.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%S}")
-        root.append(suite)
+            each.set("timestamp", f"{when.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%S}")
+        root.append(each)
     ET.indent(root)
     return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
@@ -61,31 +65,35 @@ def write_junit(
     write_bytes(path, junit_xml(*reports, strict=strict, when=when, seconds=seconds))
 
 
-def _suite(report: Published, *, strict: bool) -> ET.Element:
+def suite(report: Published, *, strict: bool) -> ET.Element:
+    """A report as a suite, with its figures as properties and a case for each variant and layer."""
     cases = list(_cases(report))
     outcomes = [_outcome(case.verdict, strict=strict) for case in cases]
-    suite = ET.Element(
-        "testsuite",
-        package=f"edgetl.{command_of(report)}",
-        name=_line(f"{Path(report.bundle).name} on {report.device}"),
-        hostname="localhost",
-        tests=str(len(cases)),
-        failures=str(outcomes.count("failure")),
-        errors="0",
-        skipped=str(outcomes.count("skipped")),
-    )
-    properties = ET.SubElement(suite, "properties")
-    for name, value in _properties(report):
-        ET.SubElement(properties, "property", name=_line(name), value=_legal(value))
-    for case, outcome in zip(cases, outcomes, strict=True):
-        place = _line(f"edgetl.{command_of(report)}.{report.device}")
-        element = ET.SubElement(suite, "testcase", classname=place, name=_line(case.name), time="0")
+    package, name = f"edgetl.{command_of(report)}", f"{Path(report.bundle).name} on {report.device}"
+    failures, skipped = outcomes.count("failure"), outcomes.count("skipped")
+    made = empty_suite(package, name, tests=len(cases), failures=failures, skipped=skipped)
+    for key, value in _properties(report):
+        ET.SubElement(made[0], "property", name=line(key), value=_legal(value))
+    for place, (case, outcome) in enumerate(zip(cases, outcomes, strict=True), start=1):
+        element = ET.Element("testcase", classname=line(f"{package}.{report.device}"), name=line(case.name), time="0")
         if outcome:
-            message = _line(f"{case.verdict}: {case.lines[0]}" if case.lines else case.verdict)
+            message = line(f"{case.verdict}: {case.lines[0]}" if case.lines else case.verdict)
             ET.SubElement(element, outcome, type=case.verdict, message=message).text = _legal("\n".join(case.lines))
-    ET.SubElement(suite, "system-out")
-    ET.SubElement(suite, "system-err")
-    return suite
+        made.insert(place, element)
+    return made
+
+
+def empty_suite(
+    package: str, name: str, *, tests: int, failures: int = 0, errors: int = 0, skipped: int = 0
+) -> ET.Element:
+    """A suite that says how many cases it will have, before they are put behind its properties."""
+    counts = {"tests": tests, "failures": failures, "errors": errors, "skipped": skipped}
+    made = ET.Element("testsuite", package=package, name=line(name), hostname="localhost")
+    for key, count in counts.items():
+        made.set(key, str(count))
+    for part in ("properties", "system-out", "system-err"):
+        ET.SubElement(made, part)
+    return made
 
 
 def _cases(report: Published) -> Iterator[Case]:
@@ -148,6 +156,6 @@ def _legal(text: str) -> str:
     return ILLEGAL.sub("", text)
 
 
-def _line(text: str) -> str:
+def line(text: str) -> str:
     """`text` as a token: names are one line."""
     return " ".join(_legal(text).split())

@@ -97,7 +97,7 @@ def tune(
     when nothing that may ship does run.
     """
     began = clock()
-    _make_room(bundle, profile)
+    make_room(bundle, profile)
     report = check(bundle, profile, variants=[v.id for v in bundle.manifest.variants], latency=None, track=track)
     variants = tuple(_tuned(each) for each in report.variants)
     if report.verdict == "skipped":
@@ -118,7 +118,7 @@ def _real_costs(turns: Turns) -> dict[Aim, Cost]:
     return {"latency": turns.latency, "throughput": turns.throughput}
 
 
-def _make_room(bundle: Bundle, profile: Profile) -> None:
+def make_room(bundle: Bundle, profile: Profile) -> None:
     """The folder of plans, before minutes are spent on what could not be written."""
     folder, hint = plan_path(bundle, profile.name).parent, "tune a copy of it that can be written"
     try:
