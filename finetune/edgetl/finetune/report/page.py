@@ -75,7 +75,7 @@ TEMPLATE = """{% macro table(section) %}<div class="table" role="region" aria-la
 <style>
 :root { color-scheme: light dark }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a;
-  overflow-wrap: anywhere }
+  overflow-wrap: break-word }
 h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2rem }
 .table { overflow-x: auto } table { border-collapse: collapse }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid #ddd; vertical-align: top }
