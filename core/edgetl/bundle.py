@@ -23,12 +23,10 @@ class Bundle:
     """An opened bundle: its manifest, and its files, each verified when it is asked for.
 
     `signer`: who signed the manifest, None where no signature was asked for. `digest`: the SHA-256 of the manifest,
-    which lists every file with its own; None before it was written.
+    which lists every file with its own; empty before it was written.
     """
 
-    def __init__(
-        self, path: Path, manifest: Manifest, signer: "Signer | None" = None, digest: str | None = None
-    ) -> None:
+    def __init__(self, path: Path, manifest: Manifest, signer: "Signer | None" = None, digest: str = "") -> None:
         self.path = path
         self.manifest = manifest
         self.signer = signer
@@ -164,7 +162,7 @@ class Bundle:
 def open_bundle(
     path: str | Path,
     *,
-    digest: str | None = None,
+    digest: str = "",
     allowed_signers: Path | None = None,
     identity: str | None = None,
     revoked: Path | None = None,
@@ -177,14 +175,17 @@ def open_bundle(
     `edgetl.signature.verified_manifest` too.
     """
     path = Path(path)
+    signer: Signer | None = None
     if allowed_signers is None:
-        bundle = decoded_bundle(path, manifest_bytes(path))
-        if digest is not None and bundle.digest != digest:
-            raise ArtefactError(f"`{path}` was changed while it was measured", hint="run the command again")
-        return bundle
-    from edgetl.signature import verified_manifest  # starts programs: only who asks for a signature imports that
+        raw = manifest_bytes(path)
+    else:
+        from edgetl.signature import verified_manifest  # starts programs: only who asks for a signature imports that
 
-    return decoded_bundle(path, *verified_manifest(path, allowed_signers, identity=identity, revoked=revoked))
+        raw, signer = verified_manifest(path, allowed_signers, identity=identity, revoked=revoked)
+    bundle = decoded_bundle(path, raw, signer)
+    if digest and bundle.digest != digest:
+        raise ArtefactError(f"`{path}` was changed while it was measured", hint="run the command again")
+    return bundle
 
 
 def manifest_bytes(path: Path) -> bytes:

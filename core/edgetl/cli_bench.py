@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from edgetl import console, show_bench, show_fleet
-from edgetl.cli_remote import Asked, ask_device, ask_fleet, elsewhere
+from edgetl.cli_remote import Asked, ask_elsewhere, elsewhere
 from edgetl.console import Json, reports_errors, say, track
 from edgetl.errors import ConfigError, suggest
 from edgetl.keeping import keep_measurement
@@ -112,10 +112,9 @@ def bench(
             command="bench", kind=CompareReport if compare else BenchReport, bundle=opened, device=device,
             variants=variants, words=words,
         )  # fmt: skip
-        if place.fleet:
-            ask_fleet(place, asked, show_fleet.bench_tables, as_json=as_json)
+        result = ask_elsewhere(place, asked, show_fleet.bench_tables, as_json=as_json)
+        if result is None:
             return
-        result, _ = ask_device(place, asked)
     elif compare:
         result = _compare(opened, device_profile, names(variants), compare, launches, samples)
     else:

@@ -1,7 +1,6 @@
 """The commands that judge a bundle: check, gate, selftest."""
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 from rich.console import RenderableType
 
 from edgetl import console, show, show_fleet
-from edgetl.cli_remote import OPEN_QUESTION, Asked, ask_device, ask_fleet, elsewhere
+from edgetl.cli_remote import OPEN_QUESTION, Asked, Place, ask_elsewhere, elsewhere
 from edgetl.console import Json, reports_errors, say, track
 from edgetl.errors import ConfigError, DependencyError
 from edgetl.keeping import keep_measurement
@@ -36,7 +35,7 @@ from edgetl.options import (
     profile,
 )  # fmt: skip
 from edgetl.plugins import heavy_imports, require
-from edgetl.publishing import Html, JUnit, Markdown, Publication, publication, publish, publish_fleet
+from edgetl.publishing import Html, JUnit, Markdown, Publication, check_place, publication, publish, publish_fleet
 
 
 @reports_errors
@@ -75,11 +74,9 @@ def check(
             command="check", kind=Report, bundle=opened, device=device, variants=variants,
             words=_data_words(data, unlabelled, sequential=sequential),
         )  # fmt: skip
-        if place.fleet:
-            everywhere = partial(publish_fleet, files, strict=strict)
-            ask_fleet(place, asked, show_fleet.fleet_table, publish=everywhere, strict=strict, as_json=as_json)
+        report = _asked(place, asked, files, strict=strict, as_json=as_json)
+        if report is None:
             return
-        report, _ = ask_device(place, asked)
     _show(report, show.check_table, as_json=as_json)
     _end(opened, "check", report, device, files, strict=strict)
 
@@ -126,8 +123,8 @@ def gate(
 
     if not math.isfinite(margin):
         raise ConfigError(f"`--margin` cannot be `{margin}`", hint="it is a number of percent")
-    if out and ((out.exists() and not out.is_file()) or not os.access(out.parent, os.W_OK)):
-        raise ConfigError(f"`{out}` cannot be written", hint="`-o` takes a file in a folder that exists")
+    if out:
+        check_place(out)
     if out and fleet:
         raise ConfigError("`-o` writes one report, `--fleet` makes many", hint="`--json` has them all")
     files = publication(junit, markdown, html, fleet)
@@ -146,11 +143,9 @@ def gate(
             command="gate", kind=GateReport, bundle=opened, device=device, variants=variants,
             words=[*how, *_data_words(data, unlabelled, sequential=sequential)],
         )  # fmt: skip
-        if place.fleet:
-            everywhere = partial(publish_fleet, files, strict=strict)
-            ask_fleet(place, asked, show_fleet.fleet_table, publish=everywhere, strict=strict, as_json=as_json)
+        report = _asked(place, asked, files, strict=strict, as_json=as_json)
+        if report is None:
             return
-        report, _ = ask_device(place, asked)
     _show(report, show.gate_table, as_json=as_json)
     if out:
         write_json(out, report)
@@ -194,6 +189,12 @@ def _new_data(bundle: Any, data: Path | None, unlabelled: Path | None, *, sequen
         sequential=sequential,
         unlabelled=tuple(read_unlabelled(unlabelled)) if unlabelled else (),
     )
+
+
+def _asked(place: Place, asked: Asked, files: Publication, *, strict: bool, as_json: bool) -> Any:
+    """The report of the one computer; None after a fleet, with which all is done."""
+    everywhere = partial(publish_fleet, files, strict=strict)
+    return ask_elsewhere(place, asked, show_fleet.fleet_table, publish=everywhere, strict=strict, as_json=as_json)
 
 
 def _data_words(data: Path | None, unlabelled: Path | None, *, sequential: bool) -> list[str | Path]:

@@ -59,6 +59,22 @@ def elsewhere(
     return Place(on=on, fleet=fleet, edgetl=remote_edgetl, ssh_config=ssh_config, at_once=at_once)
 
 
+def ask_elsewhere(
+    place: Place,
+    asked: Asked,
+    fleet_view: View,
+    *,
+    publish: Callable[[Any], None] = lambda report: None,
+    strict: bool = False,
+    as_json: bool,
+) -> Any:
+    """The report of the one computer; None after a fleet, whose reports have been shown, kept and published."""
+    if place.fleet:
+        ask_fleet(place, asked, fleet_view, publish=publish, strict=strict, as_json=as_json)
+        return None
+    return ask_device(place, asked)[0]
+
+
 def ask_device(place: Place, asked: Asked) -> tuple[Any, tuple[str, ...]]:
     """The report of the one computer, and the files that came with it, relative to the bundle."""
     from edgetl.devices.fleet.answer import read_answer

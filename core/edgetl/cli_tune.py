@@ -102,13 +102,14 @@ def _tune_there(
 
     if device is None:
         raise ConfigError("`--on` needs `--device`", hint="the plan is kept under that name; `edgetl devices list`")
-    make_room(bundle, profile(device))
+    chosen = profile(device)
+    make_room(bundle, chosen)
     words = [*option("minutes", minutes), *option("max-drop", max_drop), *option("strict", strict)]
     asked = Asked(command="tune", kind=TuneReport, bundle=bundle, device=device, words=words)
     report, brought = ask_device(place, asked)
     if report.plan is None:
         return report
-    path = plan_path(bundle, profile(device).name)
+    path = plan_path(bundle, chosen.name)
     if path.relative_to(bundle.path).as_posix() not in brought:
         raise ArtefactError(f"`{place.on}` sent no plan", hint="install the same edgetl there as here")
     return msgspec.structs.replace(report, plan_path=str(path))

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from edgetl.procfs import field, text
+from edgetl.procfs import memory_bytes, text
 
 MARKERS = {".dockerenv": "docker", "run/.containerenv": "podman"}
 """Files that the engines lay into a container."""
@@ -138,5 +138,4 @@ def _bytes(content: str) -> float | None:
 
 def total_memory_bytes(root: Path) -> int:
     """Memory of the computer as the kernel counts it, without what firmware and kernel keep; 0 when unknown."""
-    total = field(text(root / "proc/meminfo"), "MemTotal").split()
-    return int(total[0]) * 1024 if total and total[0].isdigit() else 0
+    return memory_bytes(root / "proc/meminfo", "MemTotal") or 0

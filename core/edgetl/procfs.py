@@ -20,6 +20,12 @@ def field(content: str, *keys: str) -> str:
     return ""
 
 
+def memory_bytes(path: Path, key: str) -> int | None:
+    """The size in a line `KEY: N kB` of the file, in bytes; None without one (proc(5))."""
+    size = field(text(path), key).split()
+    return 1024 * int(size[0]) if size and size[0].isdigit() else None
+
+
 def cpu_list(content: str) -> set[int]:
     """The kernel's list format `0-3,8`, as in /sys/devices/system/cpu/online (admin-guide/cputopology.rst)."""
     found: set[int] = set()

@@ -38,6 +38,11 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     when: datetime
     started: float
 
+    @property
+    def empty(self) -> bool:
+        """Whether no file was asked for."""
+        return not (self.junit or self.markdown or self.html)
+
 
 def publication(junit: Path | None, markdown: Path | None, html: Path | None, fleet: Path | None) -> Publication:
     """Refuses now what could not be written after the long check. Raises ConfigError and DependencyError."""
@@ -48,7 +53,7 @@ def publication(junit: Path | None, markdown: Path | None, html: Path | None, fl
     for option, path in asked.items():
         if path is None:
             continue
-        _check_place(path)
+        check_place(path)
         other = named.setdefault(os.path.realpath(path), option)
         if other != option:
             raise ConfigError(f"`{other}` and `{option}` name the same file, `{path}`", hint="give each its own")
@@ -63,16 +68,11 @@ def publish(asked: Publication, report: Any, bundle: Any, device: str | None, *,
 
     Raises ConfigError for one that cannot be written, after it has written the others.
     """
-    writers: dict[Path, Callable[[Path], None]] = {}
-    if asked.junit:
-        from edgetl.devices.publish import write_junit
+    if asked.empty:
+        return
+    from edgetl.devices.publish import write_junit, write_markdown
 
-        seconds = time.monotonic() - asked.started
-        writers[asked.junit] = lambda path: write_junit(path, report, strict=strict, when=asked.when, seconds=seconds)
-    if asked.markdown:
-        from edgetl.devices.publish import write_markdown
-
-        writers[asked.markdown] = lambda path: write_markdown(path, report)
+    writers = _writers(asked, report, write_junit, write_markdown, strict=strict)
     if asked.html:
         writers[asked.html] = lambda path: _write_page(path, report, bundle, device)
     _write_all(writers, report.verdict)
@@ -83,19 +83,24 @@ def publish_fleet(asked: Publication, fleet: Any, *, strict: bool) -> None:
 
     Raises ConfigError for a file that cannot be written, after it has written the other.
     """
+    if asked.empty:
+        return
+    from edgetl.devices.publish.fleet import write_fleet_junit, write_fleet_markdown
+
+    _write_all(_writers(asked, fleet, write_fleet_junit, write_fleet_markdown, strict=strict), fleet.verdict)
+
+
+def _writers(
+    asked: Publication, report: Any, junit: Callable[..., None], markdown: Callable[..., None], *, strict: bool
+) -> dict[Path, Callable[[Path], None]]:
+    """What writes the XML and the Markdown of `report`, by the file that was asked for."""
     writers: dict[Path, Callable[[Path], None]] = {}
     if asked.junit:
-        from edgetl.devices.publish.fleet import write_fleet_junit
-
         seconds = time.monotonic() - asked.started
-        writers[asked.junit] = lambda path: write_fleet_junit(
-            path, fleet, strict=strict, when=asked.when, seconds=seconds
-        )  # fmt: skip
+        writers[asked.junit] = lambda path: junit(path, report, strict=strict, when=asked.when, seconds=seconds)
     if asked.markdown:
-        from edgetl.devices.publish.fleet import write_fleet_markdown
-
-        writers[asked.markdown] = lambda path: write_fleet_markdown(path, fleet)
-    _write_all(writers, fleet.verdict)
+        writers[asked.markdown] = lambda path: markdown(path, report)
+    return writers
 
 
 def _write_all(writers: Mapping[Path, Callable[[Path], None]], verdict: str | None) -> None:
@@ -104,7 +109,7 @@ def _write_all(writers: Mapping[Path, Callable[[Path], None]], verdict: str | No
         raise ConfigError("; ".join(refused), hint=f"the verdict is `{verdict}`; name files that can be written")
 
 
-def _check_place(path: Path) -> None:
+def check_place(path: Path) -> None:
     """A file is replaced by a new one: a device such as /dev/null must not be, and a folder cannot."""
     if not os.access(path.parent, os.W_OK | os.X_OK) or not path.parent.is_dir():
         raise ConfigError(f"`{path}` cannot be written", hint="name a file in a folder that exists and is yours")

@@ -43,7 +43,7 @@ def check_table(report: Values) -> RenderableType:
     for variant in report["variants"]:
         made.add_row(variant["id"], verdict_text(variant["verdict"]), *_check_cells(variant))
     lines = [
-        Text.from_markup(f"[bold]{escape(variant['id'])}[/] {escape(reason['layer'])}: {escape(_reason(reason))}")
+        Text.from_markup(f"[bold]{escape(variant['id'])}[/] {escape(reason['layer'])}: {escape(reason_text(reason))}")
         for variant in report["variants"]
         for reason in variant["reasons"]
         if reason["verdict"] != "pass" or reason["cause"]
@@ -68,14 +68,14 @@ def _resources(report: Values) -> list[RenderableType]:
         speed, start = (
             _around(each, *keys) for keys in (("per_second", "per_second"), ("cold_start_ms", "cold_start"))
         )
-        made.add_row(name, speed, start, _number(each["rss_mb"], "{:.1f}"))
+        made.add_row(name, speed, start, number(each["rss_mb"], "{:.1f}"))
     return [made, Text()]
 
 
 def _around(each: Values, value: str, bounds: str) -> str:
     if each[value] is None:
         return "–"
-    low, high = (_number(each[f"{bounds}_{side}"], "{:.1f}") for side in ("low", "high"))
+    low, high = (number(each[f"{bounds}_{side}"], "{:.1f}") for side in ("low", "high"))
     return f"{each[value]:.1f} ({low} … {high})"
 
 
@@ -85,8 +85,14 @@ def _metric(report: Values) -> str:
     return "macro-F1" if "macro_f1" in names else "top-1"
 
 
-def _reason(reason: Values) -> str:
+def reason_text(reason: Values) -> str:
+    """What was found, and its cause where that is known."""
     return f"{reason['text']} — {reason['cause']}" if reason["cause"] else str(reason["text"])
+
+
+def drop_text(drop: Values | None) -> str:
+    """A drop in points with its bounds."""
+    return f"{drop['value']:+.2f} ({drop['low']:.2f} … {drop['high']:.2f})" if drop else "–"
 
 
 def _check_cells(variant: Values) -> list[str]:
@@ -96,13 +102,13 @@ def _check_cells(variant: Values) -> list[str]:
         if facts
         else "–",
         f"{metric['value']:.1%}" if metric else "–",
-        f"{drop['value']:+.2f} ({drop['low']:.2f} … {drop['high']:.2f})" if drop else "–",
-        _number(variant["agreement"], "{:.1%}"),
-        _number(variant["sqnr_db"], "{:.1f}"),
-        _number(variant["max_abs_dlogit"], "{:.2g}"),
-        _number(latency and latency["p50"], "{:.2f}"),
-        _number(latency and latency["p99"], "{:.2f}"),
-        _number(variant["size_bytes"] / 1e6 if variant["size_bytes"] else None, "{:.1f}"),
+        drop_text(drop),
+        number(variant["agreement"], "{:.1%}"),
+        number(variant["sqnr_db"], "{:.1f}"),
+        number(variant["max_abs_dlogit"], "{:.2g}"),
+        number(latency and latency["p50"], "{:.2f}"),
+        number(latency and latency["p99"], "{:.2f}"),
+        number(variant["size_bytes"] / 1e6 if variant["size_bytes"] else None, "{:.1f}"),
     ]
 
 
@@ -129,7 +135,7 @@ def gate_table(report: Values) -> RenderableType:
 def _bounded(latency: Values, name: str) -> str:
     if latency[name] is None:
         return "–"
-    low, high = (_number(latency[f"{name}_{side}"], "{:.2f}") for side in ("low", "high"))
+    low, high = (number(latency[f"{name}_{side}"], "{:.2f}") for side in ("low", "high"))
     return f"{latency[name]:.2f} ({low} … {high})"
 
 
@@ -175,7 +181,7 @@ def pairs(rows: Sequence[tuple[str, str]]) -> RenderableType:
     return made
 
 
-def _number(value: float | None, form: str) -> str:
+def number(value: float | None, form: str) -> str:
     return "–" if value is None else form.format(value)
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgetl.console import say, stderr, table
-from edgetl.show import verdict_text
+from edgetl.show import drop_text, number, reason_text, verdict_text
 from edgetl.show_bench import bench_table, compare_view
 
 Values = Mapping[str, Any]
@@ -60,7 +60,7 @@ def fleet_table(report: Values) -> RenderableType:
             layers = ", ".join(dict.fromkeys(each["layer"] for each in why))
             made.add_row(name, escape(variant["id"]), verdict_text(variant["verdict"]), *_cells(variant), layers)
             head = f"[bold]{name} {escape(variant['id'])}[/]"
-            lines += [Text.from_markup(f"{head} {escape(each['layer'])}: {escape(_reason(each))}") for each in why]
+            lines += [Text.from_markup(f"{head} {escape(each['layer'])}: {escape(reason_text(each))}") for each in why]
     final = Text.assemble(_count(report, "judged"), ": ", verdict_text(report["verdict"]))
     return Group(made, Text(), *lines, final)
 
@@ -81,17 +81,11 @@ def _count(report: Values, what: str) -> str:
     return f"{report['bundle']} {what} on {count} of {len(report['devices'])} devices"
 
 
-def _reason(reason: Values) -> str:
-    return f"{reason['text']} — {reason['cause']}" if reason["cause"] else str(reason["text"])
-
-
 def _error(error: Values) -> str:
     return f"{error['message']} – {error['hint']}" if error["hint"] else str(error["message"])
 
 
 def _cells(variant: Values) -> list[str]:
-    drop, latency = variant["drop_points"], variant["latency_ms"] or {"p50": None, "p99": None}
-    return [
-        f"{drop['value']:+.2f} ({drop['low']:.2f} … {drop['high']:.2f})" if drop else "–",
-        *("–" if latency[name] is None else f"{latency[name]:.2f}" for name in ("p50", "p99")),
-    ]
+    latency = variant["latency_ms"]
+    times = (number(latency and latency[name], "{:.2f}") for name in ("p50", "p99"))
+    return [drop_text(variant["drop_points"]), *times]

@@ -12,7 +12,7 @@ from edgetl.errors import DependencyError
 from edgetl.files import write_json
 from edgetl.machine import detect
 from edgetl.runtime.bench import BenchOptions
-from edgetl.runtime.plan import SCHEMA, Choice, Plan, manifest_digest
+from edgetl.runtime.plan import SCHEMA, Choice, Plan
 
 OFFLINE = BenchOptions(scenarios=("offline",), min_seconds=0.0, warmup_queries=2, warmup_seconds=0.1, offline_batch=2)
 
@@ -24,7 +24,7 @@ def test_callers_are_those_asked_for_else_the_plans(own_bundle: Path) -> None:
         variant="openvino-int8",
         throughput=Choice(variant="onnxruntime-int8", concurrency=3),
         machine=detect(),
-        manifest=manifest_digest(opened),
+        manifest=opened.digest,
     )
     (own_bundle / "plans").mkdir()
     write_json(own_bundle / "plans" / "host.json", plan)

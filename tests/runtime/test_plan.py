@@ -11,7 +11,7 @@ from edgetl.errors import ArtefactError, ConfigError
 from edgetl.files import write_json
 from edgetl.machine import Machine, detect
 from edgetl.runtime import load
-from edgetl.runtime.plan import SCHEMA, Choice, Plan, manifest_digest, own_plan, planned_variants
+from edgetl.runtime.plan import SCHEMA, Choice, Plan, own_plan, planned_variants
 
 
 def write_plan(
@@ -23,7 +23,7 @@ def write_plan(
         folder / "plans" / f"{name}.json",
         Plan(
             schema=SCHEMA, variant=variant, options={**options}, machine=machine or detect(), when=when,
-            manifest=manifest or manifest_digest(open_bundle(folder)),
+            manifest=manifest or open_bundle(folder).digest,
             latency=Choice(variant=variant, options={**options}),
             throughput=Choice(variant="openvino-fp32", options={"hint": "throughput"}, batch=4, concurrency=2),
         ),

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import msgspec
 
 from edgetl.bundle import Bundle
-from edgetl.devices.launches import Subject
-from edgetl.devices.processes import ask
+from edgetl.devices.launches import TOO_LONG, Subject
 from edgetl.errors import EngineError
 from edgetl.manifest import VariantRecord
 from edgetl.runtime.plan import own_plan
+from edgetl.runtime.processes import ask
 from edgetl.runtime.throughput import Load
 from edgetl.types import Track, silent
 
@@ -46,7 +46,7 @@ def measure_capacity(
     """
     request = msgspec.json.encode(CapacityRequest(subject=subject, load=load))
     return [
-        _capacity(ask(command, request, name=f"launch {number + 1} of {launches}", seconds=max_seconds))
+        _capacity(ask(command, request, name=f"launch {number + 1} of {launches}", seconds=max_seconds, hint=TOO_LONG))
         for number in track(range(launches), f"capacity of {subject.variant}", launches)
     ]
 

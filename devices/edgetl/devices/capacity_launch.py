@@ -3,15 +3,15 @@
 python -m edgetl.devices.capacity_launch < REQUEST.json > CAPACITY.json
 """
 
-import re
 from pathlib import Path
 
 import msgspec
 
 from edgetl.bundle import open_bundle
 from edgetl.devices.capacity import Capacity, CapacityRequest
-from edgetl.devices.processes import answer
+from edgetl.procfs import memory_bytes
 from edgetl.runtime import Session
+from edgetl.runtime.processes import answer
 from edgetl.runtime.session import sample_feeds
 from edgetl.runtime.throughput import throughput
 
@@ -41,11 +41,7 @@ def resident_bytes(status: Path) -> int | None:
 
     Linux, Documentation/filesystems/proc.rst. A page that other processes map too counts whole.
     """
-    try:
-        found = re.search(r"^VmRSS:\s*(\d+) kB", status.read_text(), re.MULTILINE)
-    except OSError:
-        return None
-    return 1024 * int(found.group(1)) if found else None
+    return memory_bytes(status, "VmRSS")
 
 
 if __name__ == "__main__":

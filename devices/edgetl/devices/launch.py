@@ -11,9 +11,9 @@ import numpy as np
 
 from edgetl.bundle import Bundle, open_bundle
 from edgetl.devices.launches import LaunchRequest, Subject
-from edgetl.devices.processes import answer
 from edgetl.runtime import Session
 from edgetl.runtime.interleave import interleave
+from edgetl.runtime.processes import answer
 from edgetl.runtime.throughput import batches
 from edgetl.types import Array
 

@@ -13,11 +13,14 @@ import msgspec
 import numpy as np
 
 from edgetl.bundle import open_bundle
-from edgetl.devices.processes import ask
 from edgetl.errors import EngineError
+from edgetl.runtime.processes import ask
 from edgetl.types import Array, Option, Track, silent
 
 COMMAND = (sys.executable, "-m", "edgetl.devices.launch")
+
+TOO_LONG = "measure fewer queries, or allow more `max_seconds`"
+"""What to do about a launch that does not end."""
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +31,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
     bundle: str
     variant: str
-    manifest: str | None = None
+    manifest: str = ""
     options: dict[str, Option] = {}
     batch: Annotated[int, msgspec.Meta(ge=1)] = 1
 
@@ -72,7 +75,7 @@ def measure_launches(
 def _launch(request: LaunchRequest, command: Sequence[str]) -> Array:
     """Times of one launch, shape (subjects, blocks, queries)."""
     name, seconds = _name(request), request.plan.max_seconds
-    return _times(request, ask(command, msgspec.json.encode(request), name=name, seconds=seconds))
+    return _times(request, ask(command, msgspec.json.encode(request), name=name, seconds=seconds, hint=TOO_LONG))
 
 
 def _times(request: LaunchRequest, output: bytes) -> Array:

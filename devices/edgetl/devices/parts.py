@@ -36,6 +36,11 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         """What decides about the drop."""
         return self.lost, self.gained, self.samples
 
+    @property
+    def drop_points(self) -> float:
+        """Of the share of right answers, in percentage points."""
+        return 100 * (self.lost - self.gained) / self.samples
+
 
 def parts(answers: Answers, labels: Sequence[str]) -> list[Part]:
     """Every class in the order of the labels, and after them every group as "group NAME"."""

@@ -1,6 +1,5 @@
 """A profile of one's own to start from: extends another, says what this machine is, lists what is to be filled in."""
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from edgetl.devices.catalogue import load_profile, shipped, user_folder
 from edgetl.devices.matching import closest, differences, fitting_gpu, lacking_accelerator
 from edgetl.devices.profile import EngineChoice, Hardware, Profile
 from edgetl.devices.schema import tables
+from edgetl.devices.toml_text import toml_value
 from edgetl.errors import ConfigError
 from edgetl.files import write_bytes
 from edgetl.machine import Machine
@@ -84,10 +84,10 @@ def render(name: str, extends: str, base: Profile, machine: Machine | None) -> s
         f"# Written by `edgetl devices new`. Where nothing stands here, `{base.name}` holds (`edgetl devices show`).",
         "# docs/devices.md explains every key; `edgetl devices schema > profile.json` and a first line",
         "# `#:schema ./profile.json` let an editor do so.",
-        f"name = {_toml(name)}",
-        f"title = {_toml(title)}",
-        f"extends = {_toml(extends)}",
-        f"source = {_toml(seen if machine else '')}",
+        f"name = {toml_value(name)}",
+        f"title = {toml_value(title)}",
+        f"extends = {toml_value(extends)}",
+        f"source = {toml_value(seen if machine else '')}",
         "# Only when the whole chain was run on the device:",
         "# verified = true",
         "",
@@ -102,7 +102,7 @@ def render(name: str, extends: str, base: Profile, machine: Machine | None) -> s
         "",
         "# Where each figure comes from.",
         "[sources]",
-        *(f'"hardware.{key}" = {_toml(seen)}' for key in figures),
+        *(f'"hardware.{key}" = {toml_value(seen)}' for key in figures),
     ]
     return "\n".join(parts) + "\n"
 
@@ -154,22 +154,24 @@ def _hardware(values: Mapping[str, Any], base: Profile) -> list[str]:
     ]
     if not values:
         rows = {key: text for key, _, _, text in tables()["hardware"]}
-        asked = [f"# {key} = {_toml(getattr(base.hardware, key))}  # {rows[key]}" for key in ("board", "cpu", "gpu")]
+        asked = [
+            f"# {key} = {toml_value(getattr(base.hardware, key))}  # {rows[key]}" for key in ("board", "cpu", "gpu")
+        ]
         return [
             *lines,
             f"# The machine that wrote this is no {base.title}, so fill in what yours is.",
             "# [hardware]",
             *asked,
         ]
-    return [*lines, "[hardware]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
+    return [*lines, "[hardware]", *(f"{key} = {toml_value(value)}" for key, value in values.items())]
 
 
 def _engines(engines: tuple[EngineChoice, ...], base: str) -> list[str]:
     lines = [f"# The engines of `{base}`, best first. A list of one's own replaces them all."]
     for engine in engines:
-        lines += ["# [[engines]]", f"# name = {_toml(engine.name)}"]
-        lines += [f"# options = {_toml(engine.options)}"] if engine.options else []
-        lines += [f"# precisions = {_toml(engine.precisions)}"] if engine.precisions else []
+        lines += ["# [[engines]]", f"# name = {toml_value(engine.name)}"]
+        lines += [f"# options = {toml_value(engine.options)}"] if engine.options else []
+        lines += [f"# precisions = {toml_value(engine.precisions)}"] if engine.precisions else []
     return lines
 
 
@@ -178,16 +180,5 @@ def _budgets(table: str, values: msgspec.Struct) -> list[str]:
     lines = [f"# [{table}]"]
     for key, _, _, text in tables()[table]:
         value = getattr(values, key)
-        lines.append(f"# {key} = {'' if value is None else _toml(value)}  # {text}")
+        lines.append(f"# {key} = {'' if value is None else toml_value(value)}  # {text}")
     return lines
-
-
-def _toml(value: Any) -> str:
-    """A TOML value. JSON's strings are TOML's, but for the character DEL, which TOML wants escaped."""
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value)

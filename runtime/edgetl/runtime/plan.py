@@ -8,7 +8,7 @@ import msgspec
 from edgetl import plugins
 from edgetl.bundle import Bundle
 from edgetl.errors import ArtefactError, ConfigError, suggest
-from edgetl.files import inside, read_json, sha256_of
+from edgetl.files import inside, read_json
 from edgetl.machine import Machine, detect
 from edgetl.types import Option
 
@@ -125,13 +125,8 @@ def same_hardware(one: Machine, other: Machine) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in fields)
 
 
-def manifest_digest(bundle: Bundle) -> str:
-    """What a plan remembers its bundle by: the manifest lists every file with its digest."""
-    return sha256_of(bundle.path / "manifest.json")
-
-
 def _fits(plan: Plan, bundle: Bundle) -> bool:
-    if plan.machine is None or not same_hardware(plan.machine, detect()) or plan.manifest != manifest_digest(bundle):
+    if plan.machine is None or not same_hardware(plan.machine, detect()) or plan.manifest != bundle.digest:
         return False
     engines = {bundle.variant(plan.choice(aim).variant).engine for aim in ("latency", "throughput")}
     return all(plugins.engine_installed(name) for name in engines)

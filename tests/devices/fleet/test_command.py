@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgetl.devices.catalogue import FOLDER, load_profile
 from edgetl.devices.fleet.command import option, profile_word
-from edgetl.devices.fleet.toml_text import toml_text
+from edgetl.devices.toml_text import toml_text
 
 MINE = """name = "mine"
 title = "Mine: \\"quoted\\", ünicode"

@@ -11,7 +11,7 @@ from edgetl.devices.remote.protocol import Piece, Start
 from edgetl.devices.remote.target import parse_target
 from edgetl.errors import ArtefactError
 from edgetl.files import to_json
-from edgetl.runtime.plan import SCHEMA, Plan, manifest_digest
+from edgetl.runtime.plan import SCHEMA, Plan
 
 
 def plan(when: str, manifest: str = "0" * 64) -> bytes:
@@ -44,7 +44,7 @@ def test_this_computer_s_own_plan_does_not_travel(own_bundle: Path) -> None:
 
 
 def test_only_a_plan_of_the_bundle_comes_home(own_bundle: Path) -> None:
-    target, ours = parse_target("ssh://pi"), manifest_digest(open_bundle(own_bundle))
+    target, ours = parse_target("ssh://pi"), open_bundle(own_bundle).digest
     assert checked(plan("", ours), "pi.json", ours, target) == plan("", ours)
     for content in (plan(""), b"{}", b"no json", b'{"schema": "9.0"}', b"[" * 100_000):
         with pytest.raises(ArtefactError):
@@ -64,7 +64,7 @@ class Sends(Channel):
 def test_a_plan_that_cannot_be_written_is_no_crash(own_bundle: Path) -> None:
     (own_bundle / "plans").write_text("no folder")
     opened = open_bundle(own_bundle)
-    start = Start(job="0" * 32, words=("tune",), places=(), bundle=0, manifest=manifest_digest(opened))
+    start = Start(job="0" * 32, words=("tune",), places=(), bundle=0, manifest=opened.digest)
     with pytest.raises(ArtefactError, match="cannot be written") as caught:
         brought_plans(Sends(plan("", start.manifest)), start, ["pi.json"], opened, parse_target("ssh://pi"))
     assert "keeps the plan" in (caught.value.hint or "")

@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 
 from edgetl.devices.catalogue import SHIPPED, find, load_profile
-from edgetl.devices.fleet.toml_text import toml_text
 from edgetl.devices.profile import Profile
+from edgetl.devices.toml_text import toml_text
 from edgetl.files import write_bytes
 
 Words = list[str | Path]

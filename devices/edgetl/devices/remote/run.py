@@ -21,7 +21,6 @@ from edgetl.devices.remote.target import Target
 from edgetl.devices.remote.watching import Watching, whole
 from edgetl.errors import ArtefactError, DependencyError, EdgetlError
 from edgetl.manifest import MAJOR
-from edgetl.runtime.plan import manifest_digest
 from edgetl.types import Track, silent
 
 MAX_OUTPUT_BYTES = 256 * 2**20
@@ -52,7 +51,7 @@ def run_remote(
     say: Callable[[str], None],
     track: Track = silent,
     stop: threading.Event | None = None,
-    digest: str | None = None,
+    digest: str = "",
 ) -> RemoteResult:
     """Runs `edgetl ARGUMENTS` on `target`; a `Path` is sent there, and its place is named instead.
 
@@ -73,7 +72,7 @@ def run_remote(
         words=tuple(paths.index(word) if isinstance(word, Path) else word for word in arguments),
         places=tuple(each.place for each in parcels),
         bundle=paths.index(bundle),
-        manifest=manifest_digest(opened),
+        manifest=opened.digest,
         plans=local_plans(opened),
     )
     conversation = Conversation(target, say, stop)

@@ -11,7 +11,7 @@ from edgetl.devices.tuning.search import Cost
 from edgetl.errors import ArtefactError
 from edgetl.files import read_json, write_json
 from edgetl.machine import Machine
-from edgetl.runtime.plan import PROGRESS, Aim, manifest_digest, plan_path
+from edgetl.runtime.plan import PROGRESS, Aim, plan_path
 
 SCHEMA = "1.0"
 
@@ -51,7 +51,7 @@ class Progress:
 
 def progress_key(bundle: Bundle, machine: Machine, candidates: object, versions: dict[str, str]) -> str:
     """Changes with anything that a measured turn depends on: content, machine, engines, what is measured how."""
-    whole = [manifest_digest(bundle), machine, candidates, versions]
+    whole = [bundle.digest, machine, candidates, versions]
     return hashlib.sha256(msgspec.json.encode(whole, order="deterministic")).hexdigest()
 
 

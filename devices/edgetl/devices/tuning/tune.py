@@ -27,7 +27,7 @@ from edgetl.errors import ArtefactError, DependencyError, EngineError
 from edgetl.files import write_json
 from edgetl.machine import Machine, detect
 from edgetl.manifest import VariantRecord
-from edgetl.runtime.plan import SCHEMA, Aim, Choice, Figure, Plan, Tradeoff, manifest_digest, plan_path
+from edgetl.runtime.plan import SCHEMA, Aim, Choice, Figure, Plan, Tradeoff, plan_path
 from edgetl.types import Option, Track, Verdict, silent
 
 LATENCY_SHARE, LAUNCH_SHARE = 0.4, 0.3
@@ -210,7 +210,7 @@ class _Tuning:
             front=self._front(latency, found),
             latency_from="launches" if launched else "process",
             machine=self._machine,
-            manifest=manifest_digest(self._bundle),
+            manifest=self._bundle.digest,
             engines=self._versions,
             when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )

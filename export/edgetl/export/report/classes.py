@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from edgetl.bundle import Bundle
 from edgetl.devices.answers import Answers, validation_answers
 from edgetl.devices.damage import Damage, damaged
+from edgetl.devices.parts import Part, parts
 from edgetl.devices.statistics import drop_bounds
 from edgetl.export.report.judged import Judged
 from edgetl.finetune.report.page import Section, literal
-from edgetl.types import Array
 
 WORST = 20
 """So many classes are drawn, those that lost most answers."""
@@ -22,19 +22,6 @@ FEW = 20
 """With fewer images one answer is more than five points."""
 
 PLAIN, MARKED = "#9ecae1", "#b2182b"
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """Images of a class or a group, and the answers among them that only torch or only the variant gave right."""
-
-    name: str
-    samples: int
-    lost: int
-    gained: int
-
-    @property
-    def drop_points(self) -> float:
-        return 100 * (self.lost - self.gained) / self.samples
 
 
 def classes_sections(bundle: Bundle, judged: Sequence[Judged]) -> list[Section]:
@@ -58,36 +45,19 @@ def _unharmed(known: Sequence[tuple[str, Answers]]) -> list[str]:
 
 def counted(answers: Answers, labels: Sequence[str]) -> list[Part]:
     """Every class and group with at least one sample, in the order of the labels, groups after them."""
-    found = _counts(answers, answers.truths, labels)
-    if answers.groups is not None:
-        names, index = np.unique(answers.groups, return_inverse=True)
-        parts = _counts(answers, index, [f"group {name}" for name in names])
-        found += [part for part in parts if part.name != "group "]
-    return found
-
-
-def _counts(answers: Answers, index: Array, names: Sequence[str]) -> list[Part]:
-    samples, lost, gained = (
-        np.bincount(index[mask], minlength=len(names)).tolist()
-        for mask in (np.ones(len(answers), bool), answers.lost, answers.gained)
-    )
-    return [
-        Part(name=name, samples=samples[i], lost=lost[i], gained=gained[i])
-        for i, name in enumerate(names)
-        if samples[i]
-    ]
+    return [part for part in parts(answers, labels) if part.samples]
 
 
 def _section(name: str, answers: Answers, labels: tuple[str, ...]) -> Section:
-    parts, hurt = counted(answers, labels), damaged(answers, labels)
-    if max(part.lost for part in parts) == 1:
+    found, hurt = counted(answers, labels), damaged(answers, labels)
+    if max(part.lost for part in found) == 1:
         text = f"{_summary(answers, hurt)} None lost more than one."
         return Section(title=f"Damage by class: {name}", text=text)
-    worst = sorted((part for part in parts if part.lost), key=lambda part: (-part.lost, -part.drop_points))[:WORST]
+    worst = sorted((part for part in found if part.lost), key=lambda part: (-part.lost, -part.drop_points))[:WORST]
     return Section(
         title=f"Damage by class: {name}",
         text=_summary(answers, hurt),
-        lines=_left_out(parts, worst),
+        lines=_left_out(found, worst),
         header=("class or group", "lost", "right in torch", "share", "share of the others", "p (Holm)") if hurt else (),
         rows=[_row(each, answers) for each in hurt],
         plot=_bars(worst, {each.name for each in hurt}),
@@ -103,9 +73,9 @@ def _summary(answers: Answers, hurt: Sequence[Damage]) -> str:
     return text + "These lost significantly more of their right answers than the rest (Fisher's exact test, Holm, 5 %)."
 
 
-def _left_out(parts: Sequence[Part], worst: Sequence[Part]) -> list[str]:
+def _left_out(found: Sequence[Part], worst: Sequence[Part]) -> list[str]:
     """That only the worst are drawn, when it is so."""
-    losing = sum(part.lost > 0 for part in parts)
+    losing = sum(part.lost > 0 for part in found)
     if losing == len(worst):
         return []
     return [
@@ -114,14 +84,14 @@ def _left_out(parts: Sequence[Part], worst: Sequence[Part]) -> list[str]:
     ]
 
 
-def _few(parts: Sequence[Part]) -> list[str]:
+def _few(found: Sequence[Part]) -> list[str]:
     """What small classes mean for the reader; every variant has the same images."""
-    sizes = [part.samples for part in parts]
+    sizes = [part.samples for part in found]
     small = sum(size < FEW for size in sizes)
     if not small:
         return []
     return [
-        f"Few samples: {small:,} of {len(parts):,} classes (and groups) have fewer than {FEW} validation images (the "
+        f"Few samples: {small:,} of {len(found):,} classes (and groups) have fewer than {FEW} validation images (the "
         f"smallest {min(sizes)}), so that one answer is more than {100 / FEW:.0f} points; hatched bars say little."
     ]
 

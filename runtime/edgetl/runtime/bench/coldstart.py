@@ -3,7 +3,6 @@
 Files are in the page cache, as the parent has read them: a machine that has just booted takes longer.
 """
 
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from edgetl.bundle import Bundle
 from edgetl.errors import EngineError
 from edgetl.runtime.bench.noise import Noise, NoiseWatch
+from edgetl.runtime.processes import ask
 from edgetl.types import Array, Option, Options
 
 COMMAND = (sys.executable, "-m", "edgetl.runtime.bench.first_answer")
@@ -26,7 +26,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
     bundle: str
     variant: str
-    manifest: str | None = None
+    manifest: str = ""
     options: dict[str, Option] = {}
 
 
@@ -91,17 +91,11 @@ def cold_start(
 
 
 def _start(command: Sequence[str], request: bytes) -> Started:
+    output = ask(command, request, name="cold start", seconds=MAX_SECONDS)
     try:
-        done = subprocess.run(command, input=request, capture_output=True, timeout=MAX_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise EngineError("cold start", f"no answer after {MAX_SECONDS:g} s") from error
-    if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise EngineError("cold start", lines[-1][:300] if lines else f"ended with code {done.returncode}")
-    try:
-        return msgspec.json.decode(done.stdout, type=Started)
+        return msgspec.json.decode(output, type=Started)
     except msgspec.MsgspecError as error:
-        raise EngineError("cold start", f"wrote {len(done.stdout)} bytes that are no report") from error
+        raise EngineError("cold start", f"wrote {len(output)} bytes that are no report") from error
 
 
 def _spread(values: Array) -> Spread:

@@ -3,17 +3,15 @@
 python -m edgetl.runtime.bench.first_answer < REQUEST.json > REPORT.json
 """
 
-import os
-import re
-import sys
 import time
 from pathlib import Path
 
 import msgspec
 
 from edgetl.bundle import open_bundle
-from edgetl.errors import EdgetlError
+from edgetl.procfs import memory_bytes
 from edgetl.runtime.bench.coldstart import Start, Started
+from edgetl.runtime.processes import answer
 from edgetl.runtime.session import load, sample_feeds
 
 QUERIES = 10
@@ -21,14 +19,8 @@ QUERIES = 10
 
 
 def main() -> None:
-    """An engine may print to standard output, so that is turned to standard error before one is loaded."""
-    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as output:
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        try:
-            report = _answer(msgspec.json.decode(sys.stdin.buffer.read(), type=Start))
-        except EdgetlError as error:
-            sys.exit(error.message)
-        output.write(msgspec.json.encode(report))
+    """Answers the request on standard input."""
+    answer(lambda content: msgspec.json.encode(_answer(msgspec.json.decode(content, type=Start))))
 
 
 def _answer(start: Start) -> Started:
@@ -48,11 +40,7 @@ def _answer(start: Start) -> Started:
 
 def peak_bytes(status: Path) -> int | None:
     """`VmHWM`, as getrusage's maximum counts what the parent had before it started us."""
-    try:
-        found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE)
-    except OSError:
-        return None
-    return 1024 * int(found.group(1)) if found else None
+    return memory_bytes(status, "VmHWM")
 
 
 if __name__ == "__main__":

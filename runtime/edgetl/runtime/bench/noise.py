@@ -12,6 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from edgetl.procfs import text
+
 BUSY = 0.05
 """So much of all processor time for others, or taken by the hypervisor, and more, is worth a warning."""
 
@@ -74,7 +76,7 @@ class NoiseWatch:
         before, after = self._before, self._state()
         others, stolen = _shares(before, after)
         slowed = before.throttled is not None and after.throttled is not None
-        load = _text(self._root / "proc/loadavg").split()
+        load = text(self._root / "proc/loadavg").split()
         noise = Noise(
             seconds=after.when - before.when,
             load_average=float(load[0]) if load else None,
@@ -94,14 +96,14 @@ class NoiseWatch:
         return _State(
             when=self._clock(),
             usage=self._usage(),
-            ticks=_ticks(_text(self._root / "proc/stat")),
+            ticks=_ticks(text(self._root / "proc/stat")),
             throttled=sum(throttled) if throttled else None,
             clock=sum(clocks) / len(clocks) if clocks else None,
         )
 
     def _governor(self) -> str | None:
         files = sorted((self._root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor"))
-        return ", ".join(sorted({text for file in files if (text := _text(file).strip())})) or None
+        return ", ".join(sorted({found for file in files if (found := text(file).strip())})) or None
 
 
 def own_usage() -> Usage:
@@ -155,13 +157,5 @@ def _warnings(noise: Noise) -> list[str]:
 
 
 def _numbers(folder: Path, pattern: str) -> list[int]:
-    texts = [_text(file).strip() for file in sorted(folder.glob(pattern))]
-    return [int(text) for text in texts if text.isdigit()]
-
-
-def _text(path: Path) -> str:
-    """Empty for what this machine does not have or show."""
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
+    found = [text(file).strip() for file in sorted(folder.glob(pattern))]
+    return [int(each) for each in found if each.isdigit()]

@@ -8,17 +8,16 @@ from collections.abc import Callable, Sequence
 from edgetl.errors import EdgetlError, EngineError
 
 
-def ask(command: Sequence[str], request: bytes, *, name: str, seconds: float) -> bytes:
+def ask(command: Sequence[str], request: bytes, *, name: str, seconds: float, hint: str | None = None) -> bytes:
     """What `command` writes to its output when `request` is its input.
 
-    Raises EngineError(`name`) when it fails or takes longer than `seconds`.
+    Raises EngineError(`name`) when it fails or takes longer than `seconds`, which `hint` says how to change.
     """
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as child:
         try:
             output, errors = child.communicate(request, timeout=seconds)
         except subprocess.TimeoutExpired as error:
-            hint = "measure fewer queries, or allow more `max_seconds`"
             raise EngineError(name, f"not done after {seconds:g} s", hint=hint) from error
         finally:
             # whatever interrupts the wait, the child does not outlive it; on one that has ended this does nothing
