@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ import numpy as np
 from edgetl.errors import ArtefactError, first_line, suggest
 from edgetl.files import decode_json, inside, read_bytes, sha256_of, write_json
 from edgetl.manifest import MAJOR, FileRecord, Manifest, VariantRecord, inconsistency
-from edgetl.types import Array
+from edgetl.tasks.inputs import Inputs
+from edgetl.tasks.preparation import Preparation
+from edgetl.types import Array, Feeds, TensorSpec
 
 if TYPE_CHECKING:
     from edgetl.signature import Signer
@@ -34,6 +37,7 @@ class Bundle:
         self._records = {record.path: record for record in manifest.files}
         self._verified: dict[str, tuple[int, ...]] = {}
         self._golden: dict[str, Array] | None = None
+        self._preparation: Preparation | None = None
 
     def variant(self, name: str) -> VariantRecord:
         """The variant called `name`. Raises ArtefactError with the closest name."""
@@ -80,8 +84,15 @@ class Bundle:
                 f"labels.txt and the manifest of `{self.path}` name other labels", hint="export it again"
             )
 
+    @property
+    def preparation(self) -> Preparation:
+        """How samples become the graph's inputs. Raises ArtefactError, DependencyError."""
+        if self._preparation is None:
+            self._preparation = self.manifest.task.preparation(self.file)
+        return self._preparation
+
     def golden(self) -> dict[str, Array]:
-        """The golden set: `image` and torch's `logits`, true `labels` if known, answers under hypotheses.
+        """The golden set: the graph's inputs and torch's answers, true `labels` if known, answers under hypotheses.
 
         Shapes as docs/artefacts.md says; read once. Raises ArtefactError for any other.
         """
@@ -97,58 +108,81 @@ class Bundle:
                 f"the golden set of `{self.path}` was made for labels in another order than the manifest's",
                 hint="the labels were edited; export the bundle again",
             )
-        count, labels = self.manifest.golden.samples, len(self.manifest.task.labels)
-        shapes = {"image": (count, *self.manifest.inputs[0].shape[1:]), "logits": (count, labels), "labels": (count,)}
-        shapes["digests"] = (count,)
-        shapes = {name: shape for name, shape in shapes.items() if name in arrays or name in ("image", "logits")}
-        wrong = [name for name, shape in shapes.items() if name not in arrays or arrays[name].shape != shape]
-        wrong += [
-            name
-            for name, value in arrays.items()
-            if name not in shapes and value.shape != (min(len(value), count), labels)
-        ]
-        if wrong or count < 1 or arrays["image"].dtype != np.uint8:
+        if self.manifest.golden.samples < 1 or not self._golden_fits(arrays):
             raise ArtefactError(f"the golden set of `{self.path}` is not as the manifest says", hint="export it again")
         return arrays
 
-    def probes(self) -> tuple[list[bytes], Array]:
-        """The decoder's probe files and the uint8 pixels they must give, (probes, height, width, 3)."""
-        record, spec = self.manifest.golden, self.manifest.task.input
-        if not record.probes:
-            return [], np.zeros((0, spec.height, spec.width, 3), np.uint8)
-        expected = self.arrays("golden/probes.npz").get("image")
-        if expected is None or expected.shape != (len(record.probes), spec.height, spec.width, 3):
-            raise ArtefactError(f"the probes of `{self.path}` are not as the manifest says", hint="export it again")
-        return [self.file(relative).read_bytes() for relative in record.probes], expected
+    def _golden_fits(self, arrays: Mapping[str, Array]) -> bool:
+        """Inputs and answers as the manifest declares them; an answer `NAME under …` is one to the first samples."""
+        manifest, count = self.manifest, self.manifest.golden.samples
+        answers = {spec.name: spec for spec in manifest.outputs if spec.name in manifest.task.compared}
+        declared = {spec.name: spec for spec in manifest.inputs} | answers
+        if not declared.keys() <= arrays.keys():
+            return False
+        for name, value in arrays.items():
+            spec = declared.get(name) or answers.get(name.partition(" under ")[0])
+            rows = count if name in declared or spec is None else min(len(value), count)
+            if not (_is(value, spec, rows) if spec else name == "labels" or value.shape == (count,)):
+                return False
+        return "labels" not in arrays or self._unpacks(arrays["labels"], count)
 
-    def validation(self, variant: VariantRecord) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Arrays of shape (samples,): `samples`, `truths`, `reference` of the split, `variant` of the variant; perhaps
-        `groups`, the names of what the samples belong to.
+    def _unpacks(self, array: Array, samples: int) -> bool:
+        try:
+            self.manifest.task.unpacked(array, samples)
+        except ValueError:
+            return False
+        return True
+
+    def golden_inputs(self) -> Inputs:
+        """The graph's inputs for the golden set."""
+        golden = self.golden()
+        return Inputs(feeds={spec.name: golden[spec.name] for spec in self.manifest.inputs}, task=self.manifest.task)
+
+    def probes(self) -> tuple[list[bytes], Feeds]:
+        """Generated samples that test the reading of samples, and the inputs they must give; empty without any."""
+        paths = self.manifest.golden.probes
+        if not paths:
+            return [], {}
+        expected = self.arrays("golden/probes.npz")
+        specs = self.manifest.inputs
+        if any(spec.name not in expected or not _is(expected[spec.name], spec, len(paths)) for spec in specs):
+            raise ArtefactError(f"the probes of `{self.path}` are not as the manifest says", hint="export it again")
+        return [self.file(relative).read_bytes() for relative in paths], expected
+
+    def validation(self, variant: VariantRecord) -> tuple[dict[str, Array], Array]:
+        """Arrays of shape (samples,): `samples`, `truths`, `reference` of the split, perhaps `groups`, the names of
+        what the samples belong to; and what the variant found.
 
         Raises ArtefactError when they were not recorded or do not fit.
         """
-        shared = self.arrays(self.manifest.validation or "")
-        own = self.arrays(variant.answers or "")
-        labels = len(self.manifest.task.labels)
-        parts = [shared.get(name) for name in ("samples", "truths", "reference")] + [own.get("variant")]
-        whole = [part for part in parts if part is not None and part.ndim == 1 and part.dtype.kind in "iu"]
-        shapes = {part.shape for part in [*whole, *([shared["groups"]] if "groups" in shared else [])]}
-        if len(shapes) != 1 or len(whole) != len(parts):
-            raise ArtefactError(f"the recorded answers of `{variant.id}` do not fit", hint="export it again")
-        if any(part.size and not 0 <= part.min() <= part.max() < labels for part in whole[1:]):
-            raise ArtefactError(f"the recorded answers of `{variant.id}` name no label", hint="export it again")
-        return shared, own
+        shared, own = self.arrays(self.manifest.validation or ""), self.arrays(variant.answers or "")
+        task, samples = self.manifest.task, shared.get("samples", np.zeros(()))
+        try:
+            if (
+                samples.ndim != 1
+                or samples.dtype.kind not in "iu"
+                or shared.get("groups", samples).shape != samples.shape
+            ):
+                raise ValueError("do not fit")
+            truths, reference = (task.unpacked(shared[name], len(samples)) for name in ("truths", "reference"))
+            found = task.unpacked(own["variant"], len(samples))
+        except (KeyError, ValueError) as error:
+            raise ArtefactError(
+                f"the recorded answers of `{variant.id}` do not fit: {error}", hint="export it again"
+            ) from error
+        return {**shared, "truths": truths, "reference": reference}, found
 
-    def own_answers(self, variant: VariantRecord) -> Array | None:
-        """The variant's logits for the golden set on the export machine. Raises ArtefactError."""
+    def own_answers(self, variant: VariantRecord) -> dict[str, Array] | None:
+        """The variant's answers to the golden set on the export machine. Raises ArtefactError."""
         if variant.golden is None:
             return None
-        logits = self.arrays(variant.golden).get("logits")
-        if logits is None or logits.shape != (self.manifest.golden.samples, len(self.manifest.task.labels)):
+        arrays, specs = self.arrays(variant.golden), {spec.name: spec for spec in self.manifest.outputs}
+        compared, count = self.manifest.task.compared, self.manifest.golden.samples
+        if any(name not in arrays or not _is(arrays[name], specs[name], count) for name in compared):
             raise ArtefactError(
                 f"`{variant.golden}` of `{self.path}` is not as the manifest says", hint="export it again"
             )
-        return logits
+        return {name: arrays[name] for name in compared}
 
     def arrays(self, relative: str) -> dict[str, Array]:
         """The arrays of a listed .npz; nothing is unpickled. Raises ArtefactError."""
@@ -157,6 +191,17 @@ class Bundle:
     def size_bytes(self, variant: VariantRecord) -> int:
         """What the files of `variant` take on disk."""
         return sum(self._records[relative].size for relative in variant.files)
+
+
+def _is(value: Array, spec: TensorSpec, rows: int) -> bool:
+    """Whether `value` is `rows` samples of `spec`; an axis with a name may have any length."""
+    pairs = list(zip(value.shape[1:], spec.shape[1:], strict=False))
+    return (
+        value.ndim == len(spec.shape)
+        and len(value) == rows
+        and value.dtype.name == spec.dtype
+        and all(isinstance(wanted, str) or have == wanted for have, wanted in pairs)
+    )
 
 
 def open_bundle(

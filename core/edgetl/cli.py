@@ -17,13 +17,14 @@ from edgetl.cli_devices import devices_app
 from edgetl.cli_export import export
 from edgetl.cli_finetune import finetune
 from edgetl.cli_judge import check, gate, selftest
+from edgetl.cli_predict import predict
 from edgetl.cli_remote_end import remote_end
 from edgetl.cli_serve import serve
 from edgetl.cli_sign import sign, verify
 from edgetl.cli_sweep import sweep
 from edgetl.cli_tune import tune
 from edgetl.console import Commands, Json, prepare_streams, reports_errors, say, track
-from edgetl.options import BundleArgument, Overwrite, RequireSignature
+from edgetl.options import BundleArgument, Overwrite
 from edgetl.plugins import heavy_imports, require
 
 app = typer.Typer(
@@ -66,34 +67,9 @@ def _options(
     pass
 
 
-for command in (finetune, advise, sweep, export, check, gate, selftest, bench, tune, serve, sign, verify):
+for command in (finetune, advise, sweep, export, check, gate, selftest, bench, tune, predict, serve, sign, verify):
     app.command()(command)
 app.command("remote-end", hidden=True)(remote_end)
-
-
-@app.command()
-@reports_errors
-def predict(
-    bundle: BundleArgument,
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    variant: Annotated[
-        str | None, typer.Option(help="Default: this machine's plan, else the first whose engine is installed.")
-    ] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many labels for each image.")] = 3,
-    require_signature: RequireSignature = None,
-    as_json: Json = False,
-) -> None:
-    """Label images with a bundle."""
-    from edgetl.runtime import load
-
-    with load(bundle, variant=variant, require_signature=require_signature) as model:
-        answers = model.predict(images, top=top)
-        say(f"answered by {model.variant.id}")
-    if as_json:
-        console.print_json([{"path": str(p), "top": a.top} for p, a in zip(images, answers, strict=True)])
-        return
-    for path, answer in zip(images, answers, strict=True):
-        typer.echo(f"{path}: " + ", ".join(f"{each.label} {each.probability:.1%}" for each in answer.top))
 
 
 @app.command()

@@ -45,6 +45,10 @@ def export(
     per_tensor: Annotated[bool, typer.Option("--per-tensor", help="One weight scale a tensor, not a channel.")] = False,
     opset: Annotated[int, typer.Option(help="The ONNX operator set.")] = 20,
     embedding: Annotated[bool, typer.Option("--embedding", help="Put the features before the head out too.")] = False,
+    nms: Annotated[
+        Literal["device", "graph"],
+        typer.Option(help="Of a detector: whether the device or the graph drops boxes that repeat an object."),
+    ] = "device",
     also: Annotated[
         Optional[Literal["triton", "kserve"]],  # noqa: UP045
         typer.Option(
@@ -90,7 +94,7 @@ def export(
         {
             "variants": named, "device": device, "max_drop": max_drop, "escalate": escalate, "golden": golden,
             "calibration_samples": calibration_samples, "per_tensor": per_tensor, "opset": opset,
-            "embedding": embedding, "seed": seed, "data": str(data) if data else None,
+            "embedding": embedding, "nms": nms, "seed": seed, "data": str(data) if data else None,
         }, ExportConfig,
     )  # fmt: skip
     result, _ = export(run, out, config, overwrite=overwrite, track=track)

@@ -178,16 +178,16 @@ def selftest(
 def _new_data(bundle: Any, data: Path | None, unlabelled: Path | None, *, sequential: bool) -> Any:
     """What `--data`, `--sequential` and `--unlabelled` bring, or None."""
     from edgetl.devices.evidence import NewData
-    from edgetl.tasks.labelled import read_labelled, read_unlabelled
 
     if sequential and data is None:
-        raise ConfigError("`--sequential` needs `--data`", hint="name a folder or a CSV of labelled images")
+        raise ConfigError("`--sequential` needs `--data`", hint="name labelled samples")
     if data is None and unlabelled is None:
         return None
+    task = bundle.manifest.task
     return NewData(
-        labelled=tuple(read_labelled(data, bundle.manifest.task.labels)) if data else (),
+        labelled=tuple(task.labelled(data)) if data else (),
         sequential=sequential,
-        unlabelled=tuple(read_unlabelled(unlabelled)) if unlabelled else (),
+        unlabelled=tuple(task.unlabelled(unlabelled)) if unlabelled else (),
     )
 
 

@@ -9,7 +9,7 @@ from edgetl.run import WeightsRecord
 from edgetl.tasks import Task
 from edgetl.types import EngineFacts, Option, Precision, TensorSpec
 
-SCHEMA = "1.3"
+SCHEMA = "1.4"
 MAJOR = 1
 
 
@@ -36,10 +36,11 @@ class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
 class Quantisation(msgspec.Struct, frozen=True, kw_only=True):
     """How the scales of an int8 variant came about.
 
-    `samples`: calibration images. `ranges`: how an activation's range follows from what was seen. `bias_correction`:
+    `samples`: calibration samples. `ranges`: how an activation's range follows from what was seen. `bias_correction`:
     biases make up for the mean error of each layer. `equalised`: factors were moved between neighbouring layers so that
     channels are alike. `trained`: the weights were fine-tuned under quantisation first.
-    `kept`: layers that stay in floating point, by the name of their node in the graph.
+    `kept`: layers that stay in floating point, by the name of their node in the graph. `dynamic`: the engine finds the
+    scales of activations anew for each input, so that nothing was calibrated.
     """
 
     samples: Annotated[int, msgspec.Meta(ge=1)]
@@ -48,6 +49,7 @@ class Quantisation(msgspec.Struct, frozen=True, kw_only=True):
     equalised: bool = False
     trained: bool = False
     kept: tuple[str, ...] = ()
+    dynamic: bool = False
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +64,18 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     sqnr_db: float | None
     verdict: str
     size_bytes: int
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several ways of quantising that were measured against each other on training samples.
+
+    `time`: the median latency of a sample over that of the first way, in one interleaved run.
+    """
+
+    quantisation: Quantisation
+    sqnr_db: float
+    agreement: float
+    time: float
 
 
 class CalibrationPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +109,7 @@ class VariantRecord(msgspec.Struct, frozen=True, kw_only=True):
     facts: EngineFacts | None = None
     quantisation: Quantisation | None = None
     attempts: tuple[Attempt, ...] = ()
+    ways: tuple[Way, ...] = ()
 
 
 class GoldenRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,13 +167,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 def inconsistency(manifest: Manifest) -> str | None:
     """What no export would have written, or None."""
     task, golden = manifest.task, manifest.golden
-    outputs = {spec.name: spec.shape for spec in manifest.outputs}
-    if any(outputs.get(name, ())[1:] != (len(task.labels),) for name in ("logits", "probabilities")):
-        return f"{len(task.labels)} labels for outputs of another size"
-    if [spec.shape[1:] for spec in manifest.inputs] != [(task.input.height, task.input.width, 3)]:
-        return "the input tensor is not the task's"
+    if problem := task.misfit(manifest.inputs, manifest.outputs):
+        return problem
     listed = {record.path for record in manifest.files}
-    loose = {*golden.encoded, *golden.probes, *([manifest.validation] if manifest.validation else [])} - listed
+    named = {*golden.encoded, *golden.probes, *task.files, *([manifest.validation] if manifest.validation else [])}
+    loose = named - listed
     if loose:
         return f"`{min(loose)}` is no listed file"
     names = [variant.id for variant in manifest.variants]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -22,10 +22,25 @@ BLOCK = 4096
 Split = Literal["train", "val", "test"]
 
 
-class SampleRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """One image of the data set: path relative to the root, label index, split, SHA-256 of the file.
+class BoxRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One object of a photo: its label index, and left, top, right, bottom in pixels of the photo.
 
-    `group` is what the image belongs to (a patient, a video), empty when unknown.
+    `ignored`: an object that counts neither as found nor as missed (Pascal VOC's difficult, COCO's crowd).
+    """
+
+    label: int
+    left: float
+    top: float
+    right: float
+    bottom: float
+    ignored: bool = False
+
+
+class SampleRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One sample of the data set: path relative to the root, label index, split, SHA-256 of its content.
+
+    A text has the number of its row as path. A photo with boxes has the label of most of them. `group` is what the
+    sample belongs to (a patient, a video), empty when unknown.
     """
 
     path: str
@@ -83,6 +98,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[str, ...] = ()
 
 
+def texts(path: Path) -> list[str]:
+    """`texts.json` of the run `path`: the texts in the order of its samples."""
+    return read_json(path / "texts.json", list[str])
+
+
+def boxes(path: Path) -> list[tuple[BoxRecord, ...]]:
+    """`boxes.json` of the run `path`: the objects of each photo in the order of its samples."""
+    return read_json(path / "boxes.json", list[tuple[BoxRecord, ...]])
+
+
 def write_samples(path: Path, samples: Iterable[SampleRecord]) -> None:
     """Writes `samples.json` whole or not at all, a block at a time, so that memory does not grow with the data set."""
 
@@ -111,7 +136,9 @@ def open_run(path: Path) -> tuple[Run, Task, list[SampleRecord]]:
     run = read_json(path / "run.json", Run, major=MAJOR)
     for name in FILES:
         _check_file(path / name, run.files.get(name))
-    task: Task = read_json(path / "task.json", Task)
+    task: Task = read_json(path / "task.json", cast("type[Any]", Task))
+    for name in (*task.files, *task.records):
+        _check_file(path / name, run.files.get(name))
     samples = read_json(path / "samples.json", list[SampleRecord])
     if any(not 0 <= sample.label < len(task.labels) for sample in samples):
         raise ArtefactError(

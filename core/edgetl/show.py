@@ -9,6 +9,7 @@ from rich.text import Text
 
 from edgetl.console import table
 from edgetl.show_bench import bench_table
+from edgetl.tasks.metrics import TITLES
 
 STYLES = {
     "pass": "green",
@@ -82,7 +83,7 @@ def _around(each: Values, value: str, bounds: str) -> str:
 def _metric(report: Values) -> str:
     """The name of the metric that was judged, for the head of its column."""
     names = {variant["metric"]["name"] for variant in report["variants"] if variant["metric"]}
-    return "macro-F1" if "macro_f1" in names else "top-1"
+    return TITLES[next(iter(names), "top1")]
 
 
 def reason_text(reason: Values) -> str:
@@ -195,7 +196,7 @@ def manifest_view(manifest: Values, measured: Values) -> RenderableType:
             "task",
             f"{task['task']}, {len(labels)} labels: {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}",
         ),
-        ("input", f"{task['input']['height']} × {task['input']['width']} uint8 RGB, {task['input']['mode']}"),
+        ("input", ", ".join(f"{name} {value}" for name, value in task["input"].items())),
         ("source", f"run {source['run']}, {source['backbone']}, {source['strategy']}"),
         ("weights", _weights(source["weights"])),
         (

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgetl.errors import ConfigError
@@ -38,7 +38,7 @@ def staged_directory(target: Path, *, overwrite: bool) -> Iterator[Path]:
         raise
 
 
-def check_target(target: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+def check_target(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
     """Refuses, before any work is done, an output folder that exists (unless `overwrite`), that is no folder of
     ours to replace, that cannot be written, or that holds or lies in one of the `inputs`.
     """

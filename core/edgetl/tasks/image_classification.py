@@ -1,42 +1,27 @@
 """Image classification: pixels in, one label with its probability out."""
 
 from collections.abc import Sequence
-from typing import Literal
+from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import numpy as np
 
-from edgetl.errors import ConfigError
-from edgetl.tasks.images import ImageInput, Sample, prepare
-from edgetl.types import Array, Feeds, Outputs
-
-
-class LabelProbability(msgspec.Struct, frozen=True, kw_only=True):
-    label: str
-    probability: float
-
-
-class Classification(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer for one image: the most probable labels, best first."""
-
-    top: tuple[LabelProbability, ...]
-
-    @property
-    def label(self) -> str:
-        return self.top[0].label
-
-    @property
-    def probability(self) -> float:
-        """Of the best label, 0–1."""
-        return self.top[0].probability
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return tuple(each.label for each in self.top)
-
-    @property
-    def probabilities(self) -> tuple[float, ...]:
-        return tuple(each.probability for each in self.top)
+from edgetl.tasks import classification
+from edgetl.tasks.classification import Classification, best_labels, check_labels
+from edgetl.tasks.images import (
+    ImageInput,
+    Sample,
+    decoder_version,
+    join_images,
+    order_images,
+    pixel_input,
+    prepare,
+    take_images,
+)
+from edgetl.tasks.labelled import Labelled, read_labelled, read_unlabelled
+from edgetl.tasks.preparation import Color, Preparation, Prepared, ReadFile, SampleKind, Wishes
+from edgetl.types import Array, Feeds, Outputs, TensorSpec
 
 
 class ImageClassification(
@@ -59,27 +44,85 @@ class ImageClassification(
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     temperature: float = 1.0
 
+    files: ClassVar[tuple[str, ...]] = ()
+    records: ClassVar[tuple[str, ...]] = ()
+    compared: ClassVar[tuple[str, ...]] = ("logits",)
+    metrics: ClassVar[tuple[str, ...]] = ("top1", "macro_f1")
+    takes: ClassVar[SampleKind] = "image"
+    answer: ClassVar[type[Classification]] = Classification
+    extras: ClassVar[tuple[str, ...]] = ()
+
     def __post_init__(self) -> None:
-        if not self.labels or len(set(self.labels)) != len(self.labels):
-            raise ValueError("labels must be present and distinct")
+        check_labels(self.labels)
         if min(self.std) <= 0 or self.temperature <= 0:
             raise ValueError("`std` and `temperature` must be positive")
 
-    def preprocess(self, samples: Sequence[Sample], *, color: Literal["rgb", "bgr"] = "rgb") -> Feeds:
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What the graph reads: `image`, uint8 RGB of shape (batch, height, width, 3)."""
+        return (pixel_input(self.input),)
+
+    @property
+    def longest(self) -> dict[str, int]:
+        """What the dynamic axes of an input hold at most, by name; only the batch is dynamic, and has no bound."""
+        return {}
+
+    def misfit(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> str | None:
+        """Why a graph of these tensors cannot do this task, or None."""
+        return classification.misfit(self.labels, self.inputs, inputs, outputs)
+
+    def preparation(self, file: ReadFile) -> Preparation:
+        """How samples become inputs; an image needs no file."""
+        return self.prepare
+
+    def prepare(self, samples: Sequence[Sample], *, color: Color = "rgb") -> Prepared:
+        """As `preprocess`."""
+        return Prepared(feeds=self.preprocess(samples, color=color))
+
+    def preprocess(self, samples: Sequence[Sample], *, color: Color = "rgb") -> Feeds:
         """`image`: uint8 of shape (len(samples), height, width, 3). Raises DataError."""
         return {"image": np.stack([prepare(sample, self.input, color=color) for sample in samples])}
 
+    def reader(self) -> str:
+        """What decodes: two machines with the same string decode alike."""
+        return decoder_version()
+
+    order = staticmethod(order_images)
+    take = staticmethod(take_images)
+    join = staticmethod(join_images)
+
+    def truths(self, labelled: Sequence[Labelled], sizes: Sequence[tuple[int, int]]) -> Array:
+        """What is true of samples, as `findings` are: label indices, shape (samples,)."""
+        return np.array([each.label for each in labelled], np.int32)
+
+    def labelled(self, source: Path) -> list[Labelled]:
+        """Labelled samples to judge by: FOLDER/LABEL/image, or the rows of a CSV. Raises DataError."""
+        return read_labelled(source, self.labels)
+
+    def unlabelled(self, source: Path) -> Sequence[Path | str]:
+        """Samples without labels: the images below a folder. Raises DataError."""
+        return read_unlabelled(source)
+
+    def findings(self, outputs: Outputs) -> Array:
+        """What is judged of each row of `outputs`: the best label's index, shape (batch,)."""
+        return classification.best(outputs)
+
+    def packed(self, findings: Array) -> Array:
+        """`findings` as an array that a file holds."""
+        return findings
+
+    def unpacked(self, array: Array, samples: int) -> Array:
+        """The reverse of `packed`, of so many samples. Raises ValueError for what does not fit."""
+        return classification.as_labels(array, samples, len(self.labels))
+
+    def answers(self, outputs: Outputs, sizes: Sequence[tuple[int, int]], wishes: Wishes) -> list[Classification]:
+        """One for each row of `outputs`. Raises ConfigError for a wish nobody can grant."""
+        return self.postprocess(outputs, top=wishes.top)
+
     def postprocess(self, outputs: Outputs, *, top: int = 5) -> list[Classification]:
         """The `top` labels of each row of `probabilities`, shape (batch, labels). Raises ConfigError below 1."""
-        if top < 1:
-            raise ConfigError(f"`top` cannot be `{top}`", hint="ask for one label or more")
-        probabilities = outputs["probabilities"]
-        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
-        return [
-            Classification(top=tuple(LabelProbability(label=self.labels[i], probability=float(row[i])) for i in order))
-            for row, order in zip(probabilities, best, strict=True)
-        ]
+        return best_labels(outputs, self.labels, top)
 
     def score(self, predictions: Array, truths: Array) -> dict[str, float]:
         """`top1` (0–1) from predicted and true label indices, each of shape (samples,)."""
-        return {"top1": float(np.mean(predictions == truths))}
+        return classification.top1(predictions, truths)

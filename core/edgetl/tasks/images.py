@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,7 @@ import PIL
 from PIL import Image, ImageOps, features
 
 from edgetl.errors import DataError, first_line
-from edgetl.types import Pixels
+from edgetl.types import Array, Feeds, Pixels, TensorSpec
 
 Sample = str | Path | bytes | bytearray | memoryview | Image.Image | Pixels
 
@@ -29,6 +29,9 @@ BROKEN = (
 MAX_PIXELS = 89_478_485
 """Larger images are refused before they are decoded (Pillow's own warning threshold)."""
 
+BARS = 114
+"""The grey of a letterbox's bars, as YOLO's trainers have it."""
+
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -37,7 +40,8 @@ RESAMPLING = {
 
 
 class ImageInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How pixels reach the graph: `crop` resizes the shorter side and cuts the centre, `squash` stretches.
+    """How pixels reach the graph: `crop` resizes the shorter side and cuts the centre, `squash` stretches, `letterbox`
+    keeps all of the photo in its proportions, centred between grey bars.
 
     Sizes are in pixels. The interpolation is antialiased, as Pillow's `resize` does it.
     """
@@ -45,7 +49,7 @@ class ImageInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     height: int
     width: int
     resize: int
-    mode: Literal["crop", "squash"] = "crop"
+    mode: Literal["crop", "squash", "letterbox"] = "crop"
     interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
 
     def __post_init__(self) -> None:
@@ -65,20 +69,23 @@ def prepare(sample: Sample, spec: ImageInput, *, color: Literal["rgb", "bgr"] = 
 
     Raises DataError when the sample cannot be decoded.
     """
+    return np.asarray(resize(opened(sample, color=color), spec))
+
+
+def opened(sample: Sample, *, color: Literal["rgb", "bgr"] = "rgb") -> Image.Image:
+    """One sample as an upright RGB image of its own size. Raises DataError."""
     if isinstance(sample, np.ndarray):
-        image = _from_array(sample, color)
-    elif isinstance(sample, Image.Image):
-        image = _guarded(lambda: to_rgb(sample), "the image")
-    elif isinstance(sample, bytearray | memoryview):
-        image = decode(bytes(sample))
-    elif isinstance(sample, str | Path | bytes):
-        image = decode(sample)
-    else:
-        raise DataError(
-            f"a sample cannot be a `{type(sample).__name__}`",
-            hint="pass a path, encoded bytes, a PIL image or an array of pixels, or a list of them",
-        )
-    return np.asarray(resize(image, spec))
+        return _from_array(sample, color)
+    if isinstance(sample, Image.Image):
+        return _guarded(lambda: to_rgb(sample), "the image")
+    if isinstance(sample, bytearray | memoryview):
+        return decode(bytes(sample))
+    if isinstance(sample, str | Path | bytes):
+        return decode(sample)
+    raise DataError(
+        f"a sample cannot be a `{type(sample).__name__}`",
+        hint="pass a path, encoded bytes, a PIL image or an array of pixels, or a list of them",
+    )
 
 
 def decode(source: str | Path | bytes, *, upright: bool = True) -> Image.Image:
@@ -88,11 +95,11 @@ def decode(source: str | Path | bytes, *, upright: bool = True) -> Image.Image:
     """
     name = "the image" if isinstance(source, bytes) else f"`{source}`"
 
-    def opened() -> Image.Image:
+    def whole() -> Image.Image:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             return to_rgb(image, upright=upright)
 
-    return _guarded(opened, name)
+    return _guarded(whole, name)
 
 
 def _guarded(decoding: Callable[[], Image.Image], name: str) -> Image.Image:
@@ -141,7 +148,59 @@ def resize(image: Image.Image, spec: ImageInput) -> Image.Image:
     size, method = (spec.width, spec.height), RESAMPLING[spec.interpolation]
     if spec.mode == "squash":
         return image.resize(size, method)
+    if spec.mode == "letterbox":
+        return _letterboxed(image, spec)
     return image.resize(size, method, box=crop_box(image.size, spec))
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a photo lies in the input: a point of the photo, times `scale` (x, y), plus `offset` (x, y), in pixels."""
+
+    scale: tuple[float, float]
+    offset: tuple[float, float]
+
+
+def placement(source: tuple[int, int], spec: ImageInput) -> Placement:
+    """Where a photo of (width, height) lies in an input made by `squash` or `letterbox`."""
+    if spec.mode == "squash":
+        return Placement(scale=(spec.width / source[0], spec.height / source[1]), offset=(0.0, 0.0))
+    width, height, left, top = _letterbox(source, spec)
+    return Placement(scale=(width / source[0], height / source[1]), offset=(float(left), float(top)))
+
+
+def _letterbox(source: tuple[int, int], spec: ImageInput) -> tuple[int, int, int, int]:
+    """Width and height of the resized photo, and the bars left of it and above it, in whole pixels."""
+    scale = min(spec.width / source[0], spec.height / source[1])
+    width = min(spec.width, max(1, round(source[0] * scale)))
+    height = min(spec.height, max(1, round(source[1] * scale)))
+    return width, height, (spec.width - width) // 2, (spec.height - height) // 2
+
+
+def _letterboxed(image: Image.Image, spec: ImageInput) -> Image.Image:
+    width, height, left, top = _letterbox(image.size, spec)
+    canvas = Image.new("RGB", (spec.width, spec.height), (BARS,) * 3)
+    canvas.paste(image.resize((width, height), RESAMPLING[spec.interpolation]), (left, top))
+    return canvas
+
+
+def pixel_input(spec: ImageInput) -> TensorSpec:
+    """The graph's input `image`: uint8 RGB of shape (batch, height, width, 3)."""
+    return TensorSpec(name="image", dtype="uint8", shape=("batch", spec.height, spec.width, 3))
+
+
+def order_images(samples: Sequence[Sample]) -> list[int]:
+    """In which order samples are best batched: as they come, since all inputs are of one size."""
+    return list(range(len(samples)))
+
+
+def take_images(feeds: Feeds, rows: Array) -> Feeds:
+    """The `rows` of recorded inputs."""
+    return {"image": feeds["image"][rows]}
+
+
+def join_images(parts: Sequence[Feeds]) -> Feeds:
+    """One batch of several."""
+    return {"image": np.concatenate([part["image"] for part in parts])}
 
 
 def crop_box(source: tuple[int, int], spec: ImageInput) -> tuple[float, float, float, float]:

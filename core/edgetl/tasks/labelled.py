@@ -1,23 +1,35 @@
-"""Labelled images for judging: a folder of class folders, or a CSV file that lists them."""
+"""Labelled samples for judging. Of images: a folder of class folders, or a CSV file that lists them."""
 
 import csv
+import hashlib
 from pathlib import Path
 
 import msgspec
 
 from edgetl.errors import DataError, suggest
+from edgetl.files import sha256_of
+from edgetl.tasks.detections import Found
 from edgetl.tasks.images import SUFFIXES
 
 
-class LabelledFile(msgspec.Struct, frozen=True, kw_only=True):
-    """An image file and the index of its label; `group` is what it belongs to, empty when unknown."""
+class Labelled(msgspec.Struct, frozen=True, kw_only=True):
+    """A sample, an image file or a text, and what is true of it: the index of its label, or in a photo its `objects`
+    in pixels of the photo. `group` is what it belongs to, empty when unknown.
+    """
 
-    path: Path
-    label: int
+    sample: Path | str
+    label: int = 0
+    objects: Found | None = None
     group: str = ""
 
+    def sha256(self) -> str:
+        """Of the file's content, or of the text in UTF-8."""
+        if isinstance(self.sample, Path):
+            return sha256_of(self.sample)
+        return hashlib.sha256(self.sample.encode()).hexdigest()
 
-def read_labelled(source: Path, labels: tuple[str, ...]) -> list[LabelledFile]:
+
+def read_labelled(source: Path, labels: tuple[str, ...]) -> list[Labelled]:
     """FOLDER/LABEL/image files, or the rows of a `.csv` with the columns path, label and, if wanted, group.
 
     Paths in a CSV are relative to it. Raises DataError for a label that is none of `labels`, or for no image.
@@ -32,7 +44,7 @@ def read_labelled(source: Path, labels: tuple[str, ...]) -> list[LabelledFile]:
         raise DataError(f"`{strange[0]}` in `{source}` is none of the bundle's labels", hint=hint)
     if not found:
         raise DataError(f"`{source}` holds no labelled images", hint="expected is FOLDER/LABEL/image.jpg")
-    return [LabelledFile(path=path, label=index[label], group=group) for path, label, group in found]
+    return [Labelled(sample=path, label=index[label], group=group) for path, label, group in found]
 
 
 def read_unlabelled(folder: Path) -> list[Path]:

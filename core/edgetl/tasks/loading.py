@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgetl.errors import DataError
-from edgetl.tasks.images import ImageInput, prepare
+from edgetl.tasks.images import ImageInput, Sample, prepare
+from edgetl.tasks.preparation import Preparation, Prepared
 from edgetl.types import Pixels
 
 A = TypeVar("A")
@@ -22,6 +23,18 @@ AHEAD = 32
 def prepare_files(paths: Iterable[Path], spec: ImageInput) -> Iterator[Pixels | DataError]:
     """The prepared pixels of each file, or the DataError that says why it has none."""
     return in_order(lambda path: _prepare_file(path, spec), paths)
+
+
+def prepare_samples(samples: Iterable[Sample], prepare: Preparation) -> Iterator[Prepared | DataError]:
+    """The inputs of each sample alone, or the DataError that says why it has none."""
+
+    def one(sample: Sample) -> Prepared | DataError:
+        try:
+            return prepare([sample])
+        except DataError as error:
+            return error
+
+    return in_order(one, samples)
 
 
 def in_order(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
