@@ -15,7 +15,6 @@ from edgetl.devices.launches import LaunchPlan
 from edgetl.devices.profile import Profile
 from edgetl.devices.verdict import Report, VariantReport
 from edgetl.errors import ConfigError
-from edgetl.tasks.labelled import read_labelled
 
 LAUNCHES = range(5, 101)
 """So many processes measure latency; with fewer an interval over launches says nothing."""
@@ -70,7 +69,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     def _new(self, bundle: Bundle) -> NewData | None:
         if self.data is None:
             return None
-        return NewData(labelled=tuple(read_labelled(self.data, bundle.manifest.task.labels)))
+        return NewData(labelled=tuple(bundle.manifest.task.labelled(self.data)))
 
 
 def _figures(variant: VariantReport) -> dict[str, float | str]:

@@ -11,7 +11,8 @@ from edgetl.types import Array
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True):
-    """Arrays of shape (samples,): 64 bits of each file's SHA-256, and label indices.
+    """Arrays of shape (samples,): 64 bits of the SHA-256 of each sample, what is true of it, what the reference found
+    and what the variant found: label indices, or the objects of a photo (`edgetl.tasks.detections.Found`).
 
     `groups` names what each sample belongs to (a camera, a customer), or is None.
     """
@@ -96,11 +97,11 @@ def validation_answers(bundle: Bundle, variant: VariantRecord) -> Answers | None
     """What torch and `variant` answered on the validation split at export; None when it was not recorded."""
     if variant.answers is None or bundle.manifest.validation is None:
         return None
-    shared, own = bundle.validation(variant)
+    shared, found = bundle.validation(variant)
     return Answers(
         samples=shared["samples"],
         truths=shared["truths"],
         reference=shared["reference"],
-        variant=own["variant"],
+        variant=found,
         groups=shared.get("groups"),
     )

@@ -11,7 +11,9 @@ from msgspec import structs
 
 from edgetl.bundle import Bundle, open_bundle
 from edgetl.devices.answers import Answers, validation_answers
-from edgetl.devices.layers.task import Evidence, measure, verdict_of
+from edgetl.devices.drop import Evidence, verdict_of
+from edgetl.devices.judging import judging_of
+from edgetl.devices.measures import measure_of
 from edgetl.devices.profile import Accuracy
 from edgetl.devices.statistics import ALPHA, error_budget, percent
 from edgetl.devices.verdict import Reason, VariantReport
@@ -76,9 +78,9 @@ def model_digest(bundle: Bundle, variant: VariantRecord) -> str:
     return hashlib.sha256(msgspec.json.encode(whole)).hexdigest()
 
 
-def record(answers: Answers, model: str) -> Recorded:
-    """`answers` of the variant with that model digest, as a report carries them."""
-    right = (answers.variant == answers.truths)[:MAX_SAMPLES]
+def record(right: Array, answers: Answers, model: str) -> Recorded:
+    """Which `answers` of the variant with that model digest are `right`, as a report carries it."""
+    right = right[:MAX_SAMPLES]
     samples = answers.samples[:MAX_SAMPLES].astype("<u8")
     packed = np.packbits(right).tobytes()
     return Recorded(
@@ -101,7 +103,7 @@ def accuracy_reason(
         return Reason(layer="baseline", verdict="undecided", text=text)
     if baseline.report is not None:
         accuracy = structs.replace(accuracy, metric="top1")  # a report knows right and wrong only
-    drop = measure(structs.replace(evidence, answers=paired, unlabelled=None), accuracy)
+    drop = measure_of(accuracy).drop(structs.replace(evidence, answers=paired, unlabelled=None), accuracy)
     alpha = error_budget(accuracy.confidence)
     verdict = verdict_of(drop, alpha, alpha / evidence.looks)
     text = (
@@ -132,7 +134,7 @@ def _paired(baseline: Baseline, variant: str, answers: Answers, new: Bundle) -> 
     names, index = baseline.bundle.manifest.task.labels, new.manifest.task.labels
     same = {i: index.index(name) for i, name in enumerate(names) if name in index}
     known = np.array([same.get(i, -1) for i in range(len(names))])
-    return _beside(answers, theirs.samples, known[theirs.variant])
+    return _beside(answers, theirs.samples, judging_of(new.manifest.task).relabelled(theirs.variant, known))
 
 
 def _beside(answers: Answers, samples: Array, reference: Array) -> Answers:

@@ -10,11 +10,11 @@ from edgetl.devices.budgets import Place, enough, measured_latencies, with_laten
 from edgetl.devices.evidence import NewData, Trial, refuse_unfit, with_new
 from edgetl.devices.examine import Examined, Golden, examine, read_golden
 from edgetl.devices.launches import LaunchPlan, Subject
-from edgetl.devices.layers.classes import class_reports
-from edgetl.devices.layers.input import Preprocess
 from edgetl.devices.layers.latency import query_size
 from edgetl.devices.layers.task import task_layer
 from edgetl.devices.matching import differences
+from edgetl.devices.measures import fitted, measure_of
+from edgetl.devices.preparing import Preprocess
 from edgetl.devices.profile import Profile
 from edgetl.devices.statistics import error_budget
 from edgetl.devices.verdict import Reason, Report, VariantReport, settle, worst
@@ -47,6 +47,7 @@ def check(
     `preprocess`: the device's own preparation of encoded images, to be judged in place of edgetl's.
     Raises ArtefactError for a damaged bundle, DataError for a bad image, ConfigError and DependencyError.
     """
+    profile = fitted(profile, bundle.manifest.task)
     budgeted = profile.latency.asked and latency is not None
     _, reports = judge(
         bundle, profile, variants=variants, new=new, preprocess=preprocess, track=track,
@@ -82,6 +83,7 @@ def judge(
 
     `asked_besides`: so many statistical questions the caller has of each variant that no profile asks.
     """
+    profile = fitted(profile, bundle.manifest.task)
     chosen = choose(bundle, profile, variants)
     if new is not None:
         refuse_unfit(bundle, profile, new)
@@ -181,7 +183,8 @@ def _judge_task(examined: Examined, profile: Profile, bundle: Bundle) -> Variant
     labels = bundle.manifest.task.labels
     metric, interval, reasons = task_layer(evidence, profile.accuracy, labels, exempt=examined.exempt)
     alpha = error_budget(profile.accuracy.confidence)
-    classes = class_reports(evidence.answers, labels, alpha, sequential=evidence.sequential)
+    reports_of = measure_of(profile.accuracy).class_reports
+    classes = reports_of(evidence.answers, labels, alpha, sequential=evidence.sequential)
     return structs.replace(
         report, metric=metric, drop_points=interval, classes=classes, reasons=(*report.reasons, *reasons)
     )  # fmt: skip

@@ -8,25 +8,25 @@ import msgspec
 
 from edgetl.bundle import Bundle
 from edgetl.devices.answers import Answers
+from edgetl.devices.drop import Evidence, pass_share
 from edgetl.devices.examine import Examined, Golden, examine
-from edgetl.devices.layers.classes import class_bound
-from edgetl.devices.layers.task import Evidence, measure, pass_share
-from edgetl.devices.new_images import Decided, labelled_answers, unlabelled_changes
+from edgetl.devices.measures import measure_of
+from edgetl.devices.new_samples import Decided, labelled_answers, unlabelled_changes
 from edgetl.devices.profile import Profile
 from edgetl.devices.statistics import error_budget
 from edgetl.errors import ConfigError
 from edgetl.manifest import VariantRecord
 from edgetl.runtime import Session
-from edgetl.tasks.labelled import LabelledFile
+from edgetl.tasks.labelled import Labelled
 from edgetl.types import Track, Verdict
 
 
 class NewData(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller brings: labelled files, a stream of them or not, and unlabelled files."""
 
-    labelled: tuple[LabelledFile, ...] = ()
+    labelled: tuple[Labelled, ...] = ()
     sequential: bool = False
-    unlabelled: tuple[Path, ...] = ()
+    unlabelled: tuple[Path | str, ...] = ()
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +107,7 @@ def decides(evidence: Mapping[str, Evidence], trial: Trial, *, unlabelled: bool)
             sequential=True,
             unlabelled=(0, 0) if unlabelled else None,
         )
-        drop, classes = measure(seen, accuracy), _of_classes(seen, trial, alpha)
+        drop, classes = measure_of(accuracy).drop(seen, accuracy), _of_classes(seen, trial, alpha)
         if classes == "fail" or drop.p_above <= alpha / trial.questions:
             return True
         return classes in (None, "pass") and drop.p_within <= pass_share(seen, alpha)
@@ -121,7 +121,8 @@ def _of_classes(seen: Evidence, trial: Trial, alpha: float) -> Verdict | None:
     if most is None:
         return None
     failing, passing = alpha / trial.questions, alpha / seen.looks
-    return class_bound(seen.answers, most, labels, failing, share=passing, sequential=True).verdict
+    bound = measure_of(trial.profile.accuracy).class_bound
+    return bound(seen.answers, most, labels, failing, share=passing, sequential=True).verdict
 
 
 def _noted(examined: Examined, note: str) -> Examined:

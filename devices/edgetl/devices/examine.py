@@ -1,14 +1,16 @@
 """Opens one variant, runs the golden set through it once, and asks the engine, input and numerics layers."""
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 
 from edgetl.bundle import Bundle
 from edgetl.devices.answers import Answers, no_answers, validation_answers
-from edgetl.devices.layers.input import Preprocess, input_layer
+from edgetl.devices.drop import Evidence
+from edgetl.devices.judging import judging_of
 from edgetl.devices.layers.latency import quantiles_of, query_size, unmeasured
-from edgetl.devices.layers.numerics import numerics_layer, reproduction
-from edgetl.devices.layers.task import Evidence
+from edgetl.devices.preparing import Preparing, Preprocess
 from edgetl.devices.profile import Profile, Tolerance
 from edgetl.devices.statistics import error_budget
 from edgetl.devices.verdict import Latency, Reason, VariantReport, worst
@@ -20,6 +22,7 @@ from edgetl.runtime.bench import BenchOptions
 from edgetl.runtime.bench.scenarios import Setup, single_stream
 from edgetl.runtime.precision import precision_problem, provider_problem
 from edgetl.runtime.throughput import batches
+from edgetl.tasks.inputs import Inputs
 from edgetl.types import Array, EngineFacts, Outputs
 
 BATCH = 8
@@ -48,9 +51,19 @@ def read_golden(bundle: Bundle, preprocess: Preprocess | None) -> Golden:
     encoded, expected = bundle.probes()
     if record.encoded:
         encoded += [bundle.file(relative).read_bytes() for relative in record.encoded]
-        expected = np.concatenate([expected, arrays["image"][: len(record.encoded)]])
-    judged = input_layer(task, encoded, expected, record.decoder, preprocess) if encoded else None
-    return Golden(arrays=arrays, input=judged)
+        carried = task.take(arrays, np.arange(len(record.encoded)))
+        expected = task.join([expected, carried]) if expected else carried
+    if not encoded:
+        return Golden(arrays=arrays, input=None)
+    preparing = Preparing(
+        encoded=encoded,
+        expected=expected,
+        prepare=lambda samples: bundle.preparation(samples).feeds,
+        own=preprocess,
+        reader=record.decoder,
+        here=task.reader(),
+    )
+    return Golden(arrays=arrays, input=judging_of(task).input(task, preparing))
 
 
 def examine(
@@ -95,14 +108,14 @@ def _examine(session: Session, profile: Profile, golden: Golden) -> Examined:
         reasons.append(Reason(layer="numerics", verdict="undecided", text="the bundle carries no golden set"))
         report = VariantReport(id=variant.id, verdict="undecided", facts=facts, reasons=tuple(reasons))
         return Examined(variant=variant, report=report)
-    outputs = answer(session, golden.arrays["image"])
+    outputs = answer(session, session.bundle.golden_inputs())
     alpha = error_budget(profile.accuracy.confidence)
     tolerance: Tolerance = getattr(profile.numerics, variant.precision)
-    distance, numerics = numerics_layer(outputs, golden.arrays, tolerance, session.task, alpha)
+    judging = judging_of(session.task)
+    distance, numerics = judging.numerics(outputs, golden.arrays, tolerance, session.task, alpha)
     own = session.bundle.own_answers(variant)
-    repeated, odd = reproduction(
-        outputs["logits"], own, tolerance, same_kind=_same_kind(session.bundle, variant, facts)
-    )
+    same_kind = _same_kind(session.bundle, variant, facts)
+    repeated, odd = judging.reproduction(outputs, own, tolerance, session.task, same_kind=same_kind)
     reasons += [numerics, *([odd] if odd else [])]
     report = VariantReport(
         id=variant.id,
@@ -117,13 +130,13 @@ def _examine(session: Session, profile: Profile, golden: Golden) -> Examined:
         facts=facts,
         reasons=tuple(reasons),
     )
-    evidence = _inherited(session, outputs["logits"], golden, repeated, tolerance)
+    evidence = _inherited(session, outputs, golden, repeated, tolerance)
     exempt = variant.precision == "fp32" and report.verdict == "pass"
     return Examined(variant=variant, report=report, evidence=evidence, exempt=exempt)
 
 
 def _inherited(
-    session: Session, logits: Array, golden: Golden, repeated: float | None, tolerance: Tolerance
+    session: Session, outputs: Outputs, golden: Golden, repeated: float | None, tolerance: Tolerance
 ) -> Evidence:
     """The answers recorded at export when the variant's own are reproduced, else those to the golden set."""
     recorded = validation_answers(session.bundle, session.variant)
@@ -138,9 +151,14 @@ def _inherited(
     truths = golden.arrays.get("labels")
     if truths is None:
         return Evidence(answers=no_answers(), note=note)
-    best = golden.arrays["logits"].argmax(axis=1)
-    samples = golden.arrays.get("digests", np.arange(len(truths), dtype=np.uint64))
-    answers = Answers(samples=samples, truths=truths, reference=best, variant=logits.argmax(axis=1))
+    numbers = np.arange(session.bundle.manifest.golden.samples, dtype=np.uint64)
+    samples, task = golden.arrays.get("digests", numbers), session.task
+    answers = Answers(
+        samples=samples,
+        truths=task.unpacked(truths, len(samples)),
+        reference=task.findings(golden.arrays),
+        variant=task.findings(outputs),
+    )
     # the golden set is a part of the validation split, by which the variant was chosen
     return Evidence(answers=answers, note=note, looks=looks)
 
@@ -168,7 +186,14 @@ def _same_kind(bundle: Bundle, variant: VariantRecord, facts: EngineFacts) -> bo
     )
 
 
-def answer(session: Session, images: Array) -> Outputs:
-    """The session's `logits` and `probabilities` for all `images`, in batches, shape (samples, labels)."""
-    batches = [session.infer({"image": images[i : i + BATCH]}) for i in range(0, len(images), BATCH)]
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in ("logits", "probabilities")}
+def answer(session: Session, inputs: Inputs) -> Outputs:
+    """The session's answers to all of `inputs`, in batches: what the task compares, and probabilities where it has any.
+
+    A task whose recorded inputs have no fixed shape is asked with every batch as long as its longest sample.
+    """
+    return joined_outputs([session.infer(batch) for batch in inputs.batches(BATCH)])
+
+
+def joined_outputs(parts: Sequence[Outputs]) -> Outputs:
+    """The outputs of several batches as those of one."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -12,6 +12,7 @@ from edgetl.devices.evidence import NewData
 from edgetl.devices.examine import Examined
 from edgetl.devices.launches import LaunchPlan, measure_launches
 from edgetl.devices.layers.latency import latency_of, regression_reason
+from edgetl.devices.measures import fitted, measure_of
 from edgetl.devices.profile import Profile
 from edgetl.devices.statistics import error_budget
 from edgetl.devices.verdict import Reason, VariantReport, settle, worst
@@ -44,6 +45,7 @@ def gate(
     one error budget. Raises what `check` raises, ConfigError for a baseline of another task, and EngineError when a
     launch fails.
     """
+    profile = fitted(profile, bundle.manifest.task)
     alpha = error_budget(profile.accuracy.confidence)
     if (
         baseline
@@ -58,6 +60,7 @@ def gate(
     terms = _Terms(place=place, baseline=baseline, margin=margin)
     opened = {each.variant.id: each for each in examined if each.report.facts is not None}
     settled = settle([_widened(r, opened[r.id], terms) if r.id in opened else r for r in reports], alpha)
+    right = measure_of(profile.accuracy).right
     return GateReport(
         schema=SCHEMA,
         bundle=str(bundle.path),
@@ -68,9 +71,11 @@ def gate(
         variants=settled,
         confidence=profile.accuracy.confidence,
         answers={
-            each.variant.id: record(each.evidence.answers, model_digest(bundle, each.variant))
+            each.variant.id: record(
+                right(each.evidence.answers), each.evidence.answers, model_digest(bundle, each.variant)
+            )
             for each in examined
-            if each.evidence
+            if each.evidence and right
         },
     )
 

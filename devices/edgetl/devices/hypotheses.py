@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from edgetl.tasks import ImageClassification
+from edgetl.tasks import ImageClassification, ObjectDetection
 from edgetl.tasks.normalisation import Normalisation, normalisation
 from edgetl.types import Array
 
@@ -24,7 +24,7 @@ MAX_P = 1e-3
 """A hypothesis is named when it cuts the error power to a quarter and a one-sided sign test over samples agrees."""
 
 
-def graph_hypotheses(task: ImageClassification) -> dict[str, Normalisation]:
+def graph_hypotheses(task: ImageClassification | ObjectDetection) -> dict[str, Normalisation]:
     """Name → what a graph with that fault would do to its input. Those equal to the right one are left out."""
     right = normalisation(task.mean, task.std)
     candidates = {

@@ -1,36 +1,30 @@
 """Input layer: do encoded images become the pixels the model was judged on?"""
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 
 from edgetl.devices.preparations import explanation
+from edgetl.devices.preparing import Preparing
 from edgetl.devices.verdict import Reason
 from edgetl.errors import DataError
-from edgetl.tasks import Task
-from edgetl.tasks.images import decoder_version
-from edgetl.types import Array, Pixels
-
-Preprocess = Callable[[Sequence[bytes]], Pixels]
-"""A device's own preparation: encoded images → uint8 RGB of shape (images, height, width, 3)."""
+from edgetl.tasks import ImageClassification, ObjectDetection
+from edgetl.types import Array
 
 MAX_MEAN_GREY = 1.0
 MAX_P999_GREY = 3.0
 """Another decoder version may differ by this many grey levels in any image, on average and at p99.9."""
 
 
-def input_layer(
-    task: Task, encoded: Sequence[bytes], expected: Pixels, decoder: str, preprocess: Preprocess | None = None
-) -> Reason:
-    """`encoded` through this machine's decoder, or through `preprocess`, against the `expected` pixels."""
+def pixels_layer(task: ImageClassification | ObjectDetection, preparing: Preparing) -> Reason:
+    """Encoded images through this machine's decoder, or through the device's own code, against the expected pixels."""
+    encoded, expected = preparing.encoded, preparing.expected["image"]
     try:
-        pixels = preprocess(encoded) if preprocess else task.preprocess(encoded)["image"]
+        pixels = preparing.own(encoded) if preparing.own else preparing.prepare(encoded)["image"]
     except DataError as error:
         return Reason(layer="input", verdict="fail", text=error.message)
     if pixels.shape != expected.shape or pixels.dtype != np.uint8:
         text = f"the preparation gives {pixels.dtype} {pixels.shape}, expected is uint8 {expected.shape}"
         return Reason(layer="input", verdict="fail", text=text)
-    exact = preprocess is None and decoder == decoder_version()
+    exact = preparing.own is None and preparing.reader == preparing.here
     mean, high, image = _worst_image(pixels, expected)
     text = f"{len(encoded)} encoded images decode "
     if high == 0 and mean == 0:

@@ -9,15 +9,17 @@ from edgetl.devices.numerics import Distance, compare, log_softmax, sqnr_db
 from edgetl.devices.profile import Tolerance
 from edgetl.devices.statistics import ALPHA, upper_rate
 from edgetl.devices.verdict import Reason
-from edgetl.tasks import Task
+from edgetl.tasks import ImageClassification, TextClassification
 from edgetl.types import Array, Outputs
+
+Classifier = ImageClassification | TextClassification
 
 MAX_PROBABILITY_ERROR = 5e-3
 """The softmax runs in fp32 or fp16; between logits and probabilities nothing else may happen."""
 
 
 def numerics_layer(
-    outputs: Outputs, arrays: Mapping[str, Array], tolerance: Tolerance, task: Task, alpha: float = ALPHA
+    outputs: Outputs, arrays: Mapping[str, Array], tolerance: Tolerance, task: Classifier, alpha: float = ALPHA
 ) -> tuple[Distance, Reason]:
     """The variant's `logits` and `probabilities` against torch's in `arrays`, the golden set.
 
@@ -57,7 +59,7 @@ def _outside(distance: Distance, tolerance: Tolerance, labels: tuple[str, ...], 
     return problems
 
 
-def _wrong_probabilities(outputs: Outputs, task: Task) -> str | None:
+def _wrong_probabilities(outputs: Outputs, task: Classifier) -> str | None:
     """How the probabilities differ from softmax(logits / temperature); None when they do not."""
     logits = outputs["logits"].astype(np.float64)
     if not np.isfinite(logits).all() or _fits(outputs["probabilities"], logits / task.temperature):

@@ -9,6 +9,7 @@ from edgetl.devices.baseline import GateReport
 from edgetl.devices.publish.reading import Published, command_of
 from edgetl.devices.verdict import ClassReport, Interval, Latency, Reason, Resources, VariantReport
 from edgetl.files import write_bytes
+from edgetl.tasks.metrics import TITLES
 from edgetl.types import EngineFacts, Verdict
 
 T = TypeVar("T")
@@ -29,8 +30,6 @@ SPECIAL = {ord(mark): f"&#{ord(mark)};" for mark in "\\`*_[]<>#|~$&@"}
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Those that turn the direction of what follows among them: it would be the rest of the row."""
-
-METRICS = {"top1": "top-1", "macro_f1": "macro-F1"}
 
 
 def markdown(report: Published) -> str:
@@ -89,7 +88,7 @@ def _against(report: Published) -> str:
 
 def _variants(variants: Sequence[VariantReport]) -> str:
     names = sorted({each.metric.name for each in variants if each.metric})
-    metric = METRICS.get(names[0], _name(names[0])) if len(names) == 1 else "metric"
+    metric = TITLES.get(names[0], _name(names[0])) if len(names) == 1 else "metric"
     return _table(
         ("variant", "verdict", metric, "drop, points (bounds)", "p50 ms (bounds)", "p99 ms (bounds)", "MB"),
         "llrrrrr",

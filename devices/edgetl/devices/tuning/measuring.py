@@ -8,7 +8,8 @@ from types import TracebackType
 import numpy as np
 
 from edgetl.bundle import Bundle
-from edgetl.devices.layers.numerics import numerics_layer
+from edgetl.devices.examine import joined_outputs
+from edgetl.devices.judging import judging_of
 from edgetl.devices.profile import Profile, Tolerance
 from edgetl.devices.statistics import error_budget
 from edgetl.devices.tuning.candidates import Candidate
@@ -112,13 +113,15 @@ def right_answers(session: Session, candidate: Candidate, profile: Profile) -> b
     golden = bundle.golden()
     tolerance: Tolerance = getattr(profile.numerics, session.variant.precision)
     alpha = error_budget(profile.accuracy.confidence)
-    return numerics_layer(_answers(session, candidate), golden, tolerance, session.task, alpha)[1].verdict != "fail"
+    numerics = judging_of(session.task).numerics
+    return numerics(_answers(session, candidate), golden, tolerance, session.task, alpha)[1].verdict != "fail"
 
 
 def _answers(session: Session, candidate: Candidate) -> Outputs:
-    """`logits` and `probabilities` of the golden set, shape (samples, labels); the last batch is filled up."""
-    images, size = session.bundle.golden()["image"], candidate.batch
-    feeds = [{"image": images[np.arange(i, i + size) % len(images)]} for i in range(0, len(images), size)]
+    """The answers to the golden set, a row for each sample; the last batch is filled up."""
+    golden, size = session.bundle.golden(), candidate.batch
+    samples = session.bundle.manifest.golden.samples
+    feeds = [session.task.take(golden, np.arange(i, i + size) % samples) for i in range(0, samples, size)]
     with ThreadPoolExecutor(candidate.concurrency) as callers:
-        parts = list(callers.map(session.infer, feeds))
-    return {name: np.concatenate([part[name] for part in parts])[: len(images)] for name in ("logits", "probabilities")}
+        outputs = joined_outputs(list(callers.map(session.infer, feeds)))
+    return {name: array[:samples] for name, array in outputs.items()}
