@@ -13,8 +13,8 @@ import onnx
 
 from edgetl.bundle import open_bundle
 from edgetl.errors import ConfigError, EdgetlError
-from edgetl.export.faults import swap_red_and_blue
-from edgetl.export.planting import copy_variant, rehash, renew_answers
+from edgetl.export.planted.edits import swap_red_and_blue
+from edgetl.export.planted.planting import copy_variant, rehash, renew_answers
 
 
 def plant(bundle: Path, out: Path, variant: str = "onnxruntime-fp32") -> None:

@@ -43,6 +43,8 @@ bool made_by_pillow_13(const std::string &decoder) {
 
 ImageInput image_input(const json &manifest) {
     const json &input = manifest.at("task").at("input");
+    if (input.at("mode") != "crop" && input.at("mode") != "squash")
+        throw std::runtime_error("this program does not resize by `" + input.at("mode").get<std::string>() + "`");
     return {input.at("height"), input.at("width"), input.at("resize"), input.at("mode") == "crop",
             input.at("interpolation"), made_by_pillow_13(manifest.at("golden").value("decoder", ""))};
 }

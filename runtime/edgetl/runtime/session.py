@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, overload
+from typing import Any, cast, overload
 
 import numpy as np
 
@@ -15,12 +15,16 @@ from edgetl.runtime.engines import Engine, open_engine
 from edgetl.runtime.lease import Lease
 from edgetl.runtime.plan import Aim, Choice, own_plan, planned_variants, read_plan
 from edgetl.runtime.precision import precision_problem, provider_problem
-from edgetl.tasks import Classification
+from edgetl.runtime.stand_ins import stand_ins
+from edgetl.tasks import Classification, Detections, Prediction
 from edgetl.tasks.images import Sample
-from edgetl.types import EngineFacts, Feeds, Option, Options, Outputs
+from edgetl.tasks.preparation import Color, Wishes
+from edgetl.types import EngineFacts, Feeds, Option, Options, Outputs, TensorSpec
 
 BATCH = 16
-"""`predict` sends a long list to the engine in pieces of this size, so that memory stays bounded."""
+"""A long list goes to the engine in pieces of this size, so that memory stays bounded."""
+
+DEFAULT = Wishes()
 
 
 class Session:
@@ -41,34 +45,73 @@ class Session:
         self._lease = Lease(engine, variant.engine)
 
     @overload
-    def predict(  # type: ignore[overload-overlap]  # a str is also a sequence of str; it counts as one path
-        self, samples: Sample, *, top: int = 5, color: Literal["rgb", "bgr"] = "rgb"
+    def predict(  # type: ignore[overload-overlap]  # a str is also a sequence of str; it counts as one sample
+        self, samples: Sample, *, top: int = 5, color: Color = "rgb"
     ) -> Classification: ...
 
     @overload
-    def predict(
-        self, samples: Sequence[Sample], *, top: int = 5, color: Literal["rgb", "bgr"] = "rgb"
-    ) -> list[Classification]: ...
+    def predict(self, samples: Sequence[Sample], *, top: int = 5, color: Color = "rgb") -> list[Classification]: ...
 
     def predict(
-        self, samples: Sample | Sequence[Sample], *, top: int = 5, color: Literal["rgb", "bgr"] = "rgb"
+        self, samples: Sample | Sequence[Sample], *, top: int = 5, color: Color = "rgb"
     ) -> Classification | list[Classification]:
-        """Answers for a path, encoded bytes, a PIL image or an HWC uint8 array; a list for a list, in its order.
+        """The labels of an image (a path, encoded bytes, a PIL image or an HWC uint8 array) or of a text.
 
-        `color` is the channel order of array samples. Raises DataError for an image that cannot be decoded.
+        A list for a list, in its order. `color` is the channel order of array samples. Raises DataError for a sample
+        that cannot be read, ConfigError where the model answers with boxes.
         """
-        if not isinstance(samples, list | tuple):
-            return self._answer([samples], top, color)[0]  # type: ignore[list-item]
-        answers: list[Classification] = []
-        for start in range(0, len(samples), BATCH):
-            answers += self._answer(samples[start : start + BATCH], top, color)
-        return answers
+        self._refuse_other(Classification, "predict", "detect")
+        return cast(Classification | list[Classification], self._each(samples, Wishes(top=top), color))
 
-    def _answer(self, samples: Sequence[Sample], top: int, color: Literal["rgb", "bgr"]) -> list[Classification]:
-        return self.task.postprocess(self.infer(self.task.preprocess(samples, color=color)), top=top)
+    @overload
+    def detect(  # type: ignore[overload-overlap]  # as above
+        self, samples: Sample, *, threshold: float | None = None, color: Color = "rgb"
+    ) -> Detections: ...
+
+    @overload
+    def detect(
+        self, samples: Sequence[Sample], *, threshold: float | None = None, color: Color = "rgb"
+    ) -> list[Detections]: ...
+
+    def detect(
+        self, samples: Sample | Sequence[Sample], *, threshold: float | None = None, color: Color = "rgb"
+    ) -> Detections | list[Detections]:
+        """The objects of an image that score `threshold` (0–1, else the task's own) or more; samples as `predict`.
+
+        Boxes are in pixels of the upright image. Raises DataError for an image that cannot be decoded, ConfigError
+        where the model answers with labels.
+        """
+        self._refuse_other(Detections, "detect", "predict")
+        return cast(Detections | list[Detections], self._each(samples, Wishes(threshold=threshold), color))
+
+    def answers(
+        self, samples: Sequence[Sample], wishes: Wishes = DEFAULT, *, color: Color = "rgb"
+    ) -> list[Classification] | list[Detections]:
+        """Whatever the task answers, for each sample, in their order. Raises DataError, ConfigError."""
+        order = self.task.order(samples)
+        found: dict[int, Prediction] = {}
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            prepared = self.bundle.preparation([samples[row] for row in rows], color=color)
+            answered = self.task.answers(self.infer(prepared.feeds), prepared.sizes, wishes)
+            found.update(zip(rows, answered, strict=True))
+        return cast(list[Classification] | list[Detections], [found[row] for row in range(len(samples))])
+
+    def _each(self, samples: Sample | Sequence[Sample], wishes: Wishes, color: Color) -> Any:
+        """A list for a list, one answer for one sample."""
+        if isinstance(samples, list | tuple):
+            return self.answers(samples, wishes, color=color)
+        return self.answers([samples], wishes, color=color)[0]  # type: ignore[list-item]
+
+    def _refuse_other(self, answer: type[Prediction], asked: str, right: str) -> None:
+        if self.task.answer is not answer:
+            raise ConfigError(
+                f"`{self.bundle.path}` answers with {self.task.answer.__name__.lower()}, which `{asked}` does not give",
+                hint=f"call `{right}`",
+            )
 
     def infer(self, feeds: Feeds) -> Outputs:
-        """Arrays in, arrays out: `image` uint8 (batch, height, width, 3) → `logits`, `probabilities`."""
+        """Arrays in, arrays out, as `inputs` and `outputs` in the manifest say; the batch is the first axis."""
         return self._lease.run(feeds)
 
     @property
@@ -191,19 +234,29 @@ def _check_tensors(bundle: Bundle, engine: Engine, variant: VariantRecord) -> No
         (bundle.manifest.inputs, engine.inputs),
         (bundle.manifest.outputs, engine.outputs),
     ):
-        wanted = {(spec.name, spec.dtype, spec.shape[1:]) for spec in promised}
-        have = {(spec.name, spec.dtype, spec.shape[1:]) for spec in found}
-        if not wanted <= have:
-            engine.close()
-            name = sorted(str(spec) for spec in wanted - have)[0]
-            raise ArtefactError(f"variant `{variant.id}` lacks the tensor {name}", hint="export the bundle again")
+        have = {spec.name: spec for spec in found}
+        for spec in promised:
+            if spec.name not in have or not _keeps(spec, have[spec.name]):
+                engine.close()
+                raise ArtefactError(f"variant `{variant.id}` lacks the tensor {spec}", hint="export the bundle again")
+
+
+def _keeps(promised: TensorSpec, found: TensorSpec) -> bool:
+    """Whether an engine's tensor is as promised; engines call a dynamic axis what they like."""
+    axes = list(zip(promised.shape[1:], found.shape[1:], strict=False))
+    return (
+        promised.dtype == found.dtype
+        and len(promised.shape) == len(found.shape)
+        and all(isinstance(have, str) if isinstance(wanted, str) else wanted == have for wanted, have in axes)
+    )
 
 
 def sample_feeds(bundle: Bundle, count: int) -> Feeds:
-    """`count` input samples: the golden set, repeated as needed, or seeded noise when none travels."""
-    spec = bundle.manifest.inputs[0]
-    shape = tuple(int(axis) for axis in spec.shape[1:])
+    """`count` input samples: the golden set, repeated as needed, or seeded stand-ins when none travels.
+
+    Texts are as long as the longest; a part that the task's `take` gives is as long as its own longest.
+    """
     if bundle.manifest.golden.kind == "none":
-        return {spec.name: np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)}
-    samples = bundle.golden()[spec.name]
-    return {spec.name: samples[np.arange(count) % len(samples)]}
+        return stand_ins(bundle, count)
+    golden = bundle.golden_inputs()
+    return bundle.manifest.task.take(golden.feeds, np.arange(count) % len(golden))

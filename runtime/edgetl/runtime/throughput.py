@@ -49,8 +49,8 @@ class Throughput(msgspec.Struct, frozen=True, kw_only=True):
 def batches(bundle: Bundle, size: int) -> list[Feeds]:
     """Batches of `size` samples, at least two and of `INPUTS` samples together."""
     count = max(2, math.ceil(INPUTS / size))
-    feeds = sample_feeds(bundle, count * size)
-    return [{name: array[i * size : (i + 1) * size] for name, array in feeds.items()} for i in range(count)]
+    feeds, take = sample_feeds(bundle, count * size), bundle.manifest.task.take
+    return [take(feeds, np.arange(i * size, (i + 1) * size)) for i in range(count)]
 
 
 def throughput(

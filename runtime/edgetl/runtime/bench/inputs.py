@@ -1,8 +1,9 @@
-"""What queries are made of: the golden set, or a folder of images; another one for each query."""
+"""What queries are made of: the golden set, a folder of images or a file of texts; another one for each query."""
 
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -11,9 +12,11 @@ from edgetl.bundle import Bundle
 from edgetl.errors import ConfigError, DataError
 from edgetl.runtime.bench.options import Timed
 from edgetl.runtime.session import Session, sample_feeds
-from edgetl.tasks.images import decode
-from edgetl.tasks.labelled import read_unlabelled
-from edgetl.types import Array, Feeds, Pixels
+from edgetl.tasks.images import Sample, decode
+from edgetl.tasks.preparation import SampleKind
+from edgetl.types import Feeds, Pixels
+
+T = TypeVar("T")
 
 INPUTS = 64
 """So many different samples take turns, so that no cache holds the one input."""
@@ -26,43 +29,52 @@ Ask = Callable[[int], object]
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
-    """Samples as the engine takes them, uint8 (samples, height, width, 3), and the encoded images, if there are any."""
+    """Samples as the engine takes them, and the encoded images or texts, if there are any."""
 
-    pixels: Array
+    feeds: Feeds
     encoded: tuple[bytes, ...]
     source: str
 
 
 def single_queries(bundle: Bundle) -> list[Feeds]:
-    """`INPUTS` queries of one sample each."""
+    """`INPUTS` queries of one sample each, a text no longer than itself."""
+    feeds, take = sample_feeds(bundle, INPUTS), bundle.manifest.task.take
+    return [take(feeds, np.array([i])) for i in range(INPUTS)]
+
+
+def read_inputs(bundle: Bundle, given: Path | None = None) -> Inputs:
+    """Of the folder of images or file of texts `given`, else of the golden set, else seeded noise.
+
+    Raises DataError where there is nothing to read.
+    """
+    if given is not None:
+        return _of_user(bundle, given)
+    golden, what = bundle.manifest.golden, KINDS[bundle.manifest.task.takes].plural
     feeds = sample_feeds(bundle, INPUTS)
-    return [{name: array[i : i + 1] for name, array in feeds.items()} for i in range(INPUTS)]
-
-
-def read_inputs(bundle: Bundle, folder: Path | None = None) -> Inputs:
-    """Of `folder`, else of the golden set, else seeded noise. Raises DataError for a folder without readable images."""
-    if folder is not None:
-        return _of_folder(bundle, folder)
-    golden = bundle.manifest.golden
-    pixels = sample_feeds(bundle, INPUTS)[bundle.manifest.inputs[0].name]
     if golden.kind == "none":
-        return Inputs(pixels=pixels, encoded=(), source="noise, as the bundle carries no golden set")
+        return Inputs(feeds=feeds, encoded=(), source="noise, as the bundle carries no golden set")
     encoded = tuple(bundle.file(name).read_bytes() for name in golden.encoded[:INPUTS])
     different = min(INPUTS, golden.samples)
-    source = f"golden set ({golden.kind}): {different} samples, {len(encoded)} encoded images"
-    return Inputs(pixels=pixels, encoded=encoded, source=source)
+    source = f"golden set ({golden.kind}): {different} samples, {len(encoded)} encoded {what}"
+    return Inputs(feeds=feeds, encoded=encoded, source=source)
 
 
-def _of_folder(bundle: Bundle, folder: Path) -> Inputs:
-    """Images spread evenly over all that the folder holds."""
-    paths = read_unlabelled(folder)
-    chosen = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, INPUTS).astype(int))]
-    if (size := sum(path.stat().st_size for path in chosen)) > MAX_BYTES:
-        raise DataError(f"{len(chosen)} images of `{folder}` take {size} bytes", hint=f"at most {MAX_BYTES} are read")
+def _of_user(bundle: Bundle, given: Path) -> Inputs:
+    """Samples spread evenly over all that there are."""
     task = bundle.manifest.task
-    pixels = task.preprocess(chosen)[bundle.manifest.inputs[0].name]
-    encoded = tuple(path.read_bytes() for path in chosen)
-    return Inputs(pixels=pixels, encoded=encoded, source=f"`{folder}`: {len(chosen)} of {len(paths)} images")
+    there = task.unlabelled(given)
+    chosen = _spread(there)
+    if (size := sum(each.stat().st_size for each in chosen if isinstance(each, Path))) > MAX_BYTES:
+        raise DataError(f"{len(chosen)} images of `{given}` take {size} bytes", hint=f"at most {MAX_BYTES} are read")
+    encoded = tuple(each.read_bytes() if isinstance(each, Path) else each.encode() for each in chosen)
+    feeds = bundle.preparation(chosen).feeds
+    source = f"`{given}`: {len(encoded)} of {len(there)} {KINDS[task.takes].plural}"
+    return Inputs(feeds=feeds, encoded=encoded, source=source)
+
+
+def _spread(items: Sequence[T]) -> list[T]:
+    """At most `INPUTS` of them, evenly from the first to the last."""
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, INPUTS).astype(int))]
 
 
 def queries(session: Session, inputs: Inputs, timed: Timed, size: int) -> Ask:
@@ -70,14 +82,16 @@ def queries(session: Session, inputs: Inputs, timed: Timed, size: int) -> Ask:
     count = max(2, math.ceil(INPUTS / size))
     numbers = [range(i * size, (i + 1) * size) for i in range(count)]
     if timed == "engine":
-        name, pixels = session.bundle.manifest.inputs[0].name, inputs.pixels
-        feeds: list[Feeds] = [{name: pixels[np.array(each) % len(pixels)]} for each in numbers]
+        there = len(next(iter(inputs.feeds.values())))
+        feeds = [session.task.take(inputs.feeds, np.array(each) % there) for each in numbers]
         return lambda number: session.infer(feeds[number % count])
     if not inputs.encoded:
-        raise ConfigError(f"`--timed {timed}` needs images, the bundle carries none", hint="name some with `--inputs`")
-    samples: Sequence[bytes | Pixels] = inputs.encoded if timed == "bytes" else _decoded(inputs.encoded)
+        what = KINDS[session.task.takes].plural
+        raise ConfigError(f"`--timed {timed}` needs {what}, the bundle carries none", hint="name some with `--inputs`")
+    decoded = KINDS[session.task.takes].decoded
+    samples: Sequence[Sample] = inputs.encoded if timed == "bytes" else decoded(inputs.encoded)
     asked = [[samples[i % len(samples)] for i in each] for each in numbers]
-    return lambda number: session.predict(asked[number % count])
+    return lambda number: session.answers(asked[number % count])
 
 
 def _decoded(encoded: Sequence[bytes]) -> list[Pixels]:
@@ -88,3 +102,16 @@ def _decoded(encoded: Sequence[bytes]) -> list[Pixels]:
         if sum(array.nbytes for array in arrays) > MAX_BYTES:
             raise DataError(f"{len(arrays)} decoded images take more than {MAX_BYTES} bytes", hint="use smaller ones")
     return arrays
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """What samples of a kind are called, and what encoded ones are once decoded."""
+
+    plural: str
+    decoded: Callable[[Sequence[bytes]], Sequence[Sample]]
+
+
+KINDS: dict[SampleKind, Kind] = {
+    "image": Kind(plural="images", decoded=_decoded),
+    "text": Kind(plural="texts", decoded=lambda encoded: [each.decode() for each in encoded]),
+}

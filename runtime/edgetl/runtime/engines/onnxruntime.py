@@ -24,6 +24,9 @@ PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "i
 COMPUTE = ("Conv", "Gemm", "MatMul")
 """Part of the operator name of every layer that does the arithmetic (FusedConv, QLinearConv, MatMulInteger, …)."""
 
+QUANTISING = {"DynamicQuantizeMatMul": "int8"}
+"""What kernels compute in that quantise their floating-point input themselves."""
+
 
 def open_engine(path: Path, options: Options) -> "OnnxRuntimeEngine":
     return OnnxRuntimeEngine(path, typed_options(NAME, options, OnnxRuntimeOptions))
@@ -70,7 +73,7 @@ class OnnxRuntimeEngine:
 def _session_options(options: OnnxRuntimeOptions) -> Any:
     session = ort.SessionOptions()
     session.intra_op_num_threads = options.threads
-    session.log_severity_level = 3
+    session.log_severity_level = 4  # what goes wrong is raised, not logged
     if options.spinning is not None:
         session.add_session_config_entry("session.intra_op.allow_spinning", str(int(options.spinning)))
     if options.optimization == "none":
@@ -103,7 +106,9 @@ def _open_session(path: Path, options: OnnxRuntimeOptions, session_options: Any)
 
 
 def _spec(value: Any) -> TensorSpec:
-    kinds = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(float16)": "float16"}
+    kinds = {
+        "tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(float16)": "float16", "tensor(int64)": "int64"
+    }  # fmt: skip
     return TensorSpec(name=value.name, dtype=kinds.get(value.type, value.type), shape=tuple(value.shape))
 
 
@@ -132,7 +137,7 @@ def _executed_layers(events: list[dict[str, Any]]) -> dict[str, int]:
     for event in events:
         if any(part in event["op_name"] for part in COMPUTE):
             kind = next(iter(event["input_type_shape"][0]), "unknown")
-            counts[PRECISIONS.get(kind, kind)] += 1
+            counts[QUANTISING.get(event["op_name"]) or PRECISIONS.get(kind, kind)] += 1
     return dict(counts)
 
 

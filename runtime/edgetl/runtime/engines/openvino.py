@@ -25,6 +25,9 @@ COMPUTE = ("Convolution", "FullyConnected", "MatMul", "Deconvolution")
 TROUBLE = (RuntimeError, ValueError, TypeError)
 """What OpenVINO raises."""
 
+SINK = "/sink_port_0"
+"""What OpenVINO appends to the name of what a model's output comes from."""
+
 ARITHMETIC = {"GPU": ("fp32", "fp16", "fast"), "NPU": ("fp16", "fast")}
 """What a device computes in where a layer is not quantised, if not all of `HINTS`."""
 
@@ -92,8 +95,8 @@ class _Requests:
 
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
-        self._inputs = [port.get_any_name() for port in compiled.inputs]
-        self._outputs = [port.get_any_name() for port in compiled.outputs]
+        self._inputs = [_name(port) for port in compiled.inputs]
+        self._outputs = [_name(port) for port in compiled.outputs]
         self._idle: list[Any] = []
 
     def run(self, feeds: Feeds) -> Outputs:
@@ -155,7 +158,7 @@ def _compile(core: Any, path: Path, options: OpenVinoOptions) -> Any:
     try:
         model = core.read_model(path)
         if options.batch:
-            shapes = {port.get_any_name(): port.get_partial_shape() for port in model.inputs}
+            shapes = {_name(port): port.get_partial_shape() for port in model.inputs}
             for shape in shapes.values():
                 shape[0] = options.batch
             model.reshape(shapes)
@@ -212,10 +215,16 @@ def _properties(options: OpenVinoOptions) -> dict[str, Any]:
 
 def _spec(port: Any) -> TensorSpec:
     """The first axis is the batch, whatever size it was compiled for."""
-    kinds = {"f32": "float32", "u8": "uint8", "f16": "float16"}
+    kinds = {"f32": "float32", "u8": "uint8", "f16": "float16", "i64": "int64"}
     kind = port.get_element_type().get_type_name()
-    axes = ["batch" if axis.is_dynamic else axis.get_length() for axis in port.get_partial_shape()]
-    return TensorSpec(name=port.get_any_name(), dtype=kinds.get(kind, kind), shape=("batch", *axes[1:]))
+    axes = ["any" if axis.is_dynamic else axis.get_length() for axis in port.get_partial_shape()]
+    return TensorSpec(name=_name(port), dtype=kinds.get(kind, kind), shape=("batch", *axes[1:]))
+
+
+def _name(port: Any) -> str:
+    """The tensor's own name: where operations were fused into one, a port has the names of all of them."""
+    own = str(port.get_node().get_friendly_name()).removesuffix(SINK)
+    return own if own in port.get_names() else str(port.get_any_name())
 
 
 def _executed_layers(compiled: Any) -> dict[str, int]:

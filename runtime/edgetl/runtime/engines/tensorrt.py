@@ -17,7 +17,7 @@ from edgetl.errors import ConfigError, EngineError, first_line
 from edgetl.runtime.engine_cache import keep, not_kept
 from edgetl.runtime.engines import compute_precision, typed_options
 from edgetl.runtime.engines.options import TensorRtOptions
-from edgetl.runtime.tensorrt.batches import checked, in_pieces, pieces
+from edgetl.runtime.tensorrt.batches import LENGTH, checked, in_pieces, largest_shape, pieces
 from edgetl.runtime.tensorrt.build import Log, build, sizes
 from edgetl.runtime.tensorrt.cache import EngineKey, content_hash, engine_path, exclusive, find, store, timing_path
 from edgetl.runtime.tensorrt.device import Buffer, Gpu, Stream, describe, select
@@ -109,8 +109,8 @@ class TensorRtEngine:
         self._stream.close()
 
     def _buffer(self, spec: TensorSpec) -> Buffer:
-        """Room for the largest batch, known to the context."""
-        shape = (self._recipe.batch.max, *(int(axis) for axis in spec.shape[1:]))
+        """Room for the largest batch of the longest, known to the context."""
+        shape = largest_shape(spec.shape, self._recipe)
         buffer = Buffer(int(np.prod(shape)) * np.dtype(spec.dtype).itemsize)
         self._context.set_tensor_address(spec.name, buffer.address)
         return buffer
@@ -193,9 +193,13 @@ def _build(path: Path, recipe: BuildRecipe, folder: Path, key: EngineKey, log: L
 
 
 def _spec(engine: trt.ICudaEngine, name: str) -> TensorSpec:
-    kinds = {trt.DataType.FLOAT: "float32", trt.DataType.HALF: "float16", trt.DataType.UINT8: "uint8"}
+    kinds = {
+        trt.DataType.FLOAT: "float32", trt.DataType.HALF: "float16", trt.DataType.UINT8: "uint8",
+        trt.DataType.INT64: "int64",
+    }  # fmt: skip
     kind = engine.get_tensor_dtype(name)
     shape = sizes(engine.get_tensor_shape(name))
     if kind not in kinds:
         raise EngineError(NAME, f"`{name}` has the type `{kind}`", hint="export the model again")
-    return TensorSpec(name=name, dtype=kinds[kind], shape=("batch", *shape[1:]))
+    axes = (LENGTH if axis < 0 else axis for axis in shape[1:])
+    return TensorSpec(name=name, dtype=kinds[kind], shape=("batch", *axes))

@@ -33,7 +33,7 @@ class Application:
 
     def __init__(self, models: Models, config: ServeConfig, metrics: Metrics) -> None:
         self.models, self.config, self.metrics = models, config, metrics
-        self._decoders = predict.Decoders(config, metrics)
+        self._preparers = predict.Preparers(config, metrics)
         self.asgi = Access(self._routed(), metrics, config.token, every_request=config.access_log)
 
     async def open(self) -> None:
@@ -41,8 +41,8 @@ class Application:
         await self.models.open_defaults()
 
     async def close(self) -> None:
-        """Frees decoders and engines, after what is queued."""
-        self._decoders.close()
+        """Frees preparers and engines, after what is queued."""
+        self._preparers.close()
         await self.models.close()
 
     def drain(self) -> None:
@@ -53,9 +53,9 @@ class Application:
         bodies = Bodies(self.config.max_body_bytes, self.config.max_bodies_mb * 2**20)
         routes = [
             *rest.routes(self.models, bodies, lambda: self.asgi.draining),
-            *predict.routes(self.models, bodies, self._decoders),
+            *predict.routes(self.models, bodies, self._preparers),
             Route("/metrics", self._exposition),
-            Route("/openapi.json", _document),
+            Route("/openapi.json", self._document),
             Route("/", _page),
         ]
         app = Starlette(routes=routes, exception_handlers={**dict.fromkeys(RAISED, _refused), Exception: _broken})
@@ -64,6 +64,11 @@ class Application:
 
     async def _exposition(self, request: Request) -> Response:
         return Response(self.metrics.exposition(), media_type=CONTENT_TYPE)
+
+    async def _document(self, request: Request) -> Response:
+        tasks = [model.bundle.manifest.task for model in self.models.by_name.values()]
+        takes, answers = {task.takes for task in tasks}, {task.answer for task in tasks}
+        return rest.json_response(openapi.document(takes, answers))
 
 
 def build(
@@ -79,10 +84,6 @@ def build(
     found = find_models(bundles, device=device, variant=variant, require_signature=require_signature)
     models = [Model(*each) for each in found]
     return Application(Models(models, config, metrics, device), config, metrics)
-
-
-async def _document(request: Request) -> Response:
-    return rest.json_response(openapi.document())
 
 
 async def _page(request: Request) -> Response:

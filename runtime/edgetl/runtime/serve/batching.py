@@ -19,6 +19,7 @@ from edgetl.runtime.serve.refusals import Busy, TooLarge
 from edgetl.types import Feeds, Outputs
 
 Infer = Callable[[Feeds], Outputs]
+Join = Callable[[Sequence[Feeds]], Feeds]
 Observe = Callable[[int, float], object]
 
 
@@ -54,11 +55,14 @@ _NONE_YET = _Job({}, 0, 0.0, None)  # type: ignore[arg-type]  # only its identit
 class Batcher:
     """The queue in front of one engine: `submit` belongs to the running event loop, the engine to its own threads.
 
-    `observe` is called in an engine thread after each batch, with its samples and its seconds in the engine.
+    `join` makes one batch of several, padded to the longest where they differ; the rows stay in their order. `observe`
+    is called in an engine thread after each batch, with its samples and its seconds in the engine.
     """
 
-    def __init__(self, infer: Infer, limits: Limits, observe: Observe = lambda samples, seconds: None) -> None:
-        self._infer, self._limits, self._observe = infer, limits, observe
+    def __init__(
+        self, infer: Infer, join: Join, limits: Limits, observe: Observe = lambda samples, seconds: None
+    ) -> None:
+        self._infer, self._join, self._limits, self._observe = infer, join, limits, observe
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._held = 0
@@ -139,13 +143,16 @@ class Batcher:
         began = time.perf_counter()
         counts = [job.samples for job in batch]
         try:
-            outputs = self._infer(_together([job.feeds for job in batch]))
+            outputs = self._infer(self._together([job.feeds for job in batch]))
         except Exception as error:  # noqa: BLE001  # raised again in whoever waits for the answer
             return [(job.answer, error) for job in batch]
         seconds = time.perf_counter() - began
         self._observe(sum(counts), seconds)
         parts = zip(batch, _apart(outputs, counts), strict=True)
         return [(job.answer, Answer(part, began - job.since, seconds, sum(counts))) for job, part in parts]
+
+    def _together(self, feeds: Sequence[Feeds]) -> Feeds:
+        return feeds[0] if len(feeds) == 1 else self._join(feeds)
 
     def _settle(self, answers: "Sequence[tuple[asyncio.Future[Answer], Answer | Exception]]", samples: int) -> None:
         self._held -= samples
@@ -156,12 +163,6 @@ class Batcher:
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
-
-
-def _together(feeds: Sequence[Feeds]) -> Feeds:
-    if len(feeds) == 1:
-        return feeds[0]
-    return {name: np.concatenate([each[name] for each in feeds]) for name in feeds[0]}
 
 
 def _apart(outputs: Outputs, counts: Sequence[int]) -> list[Outputs]:

@@ -15,8 +15,8 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True):
     `grpc_port`: None for no gRPC. `token`: what a client must send as `Authorization: Bearer`.
     `workers`: engine calls at a time, `max_batch`: the most samples put together for one of them,
     `max_delay_ms`: how long the first of them waits for others. `queue`: the most samples that wait for an engine, for
-    each variant, and the most images that wait for a decoder. `timeout_s`: from a whole request to its answer;
-    `read_timeout_s`: from a request's first byte to its last. `max_bodies_mb` bounds all bodies held at one time.
+    each variant, and the most images or texts that wait to be prepared. `timeout_s`: from a whole request to its
+    answer; `read_timeout_s`: from a request's first byte to its last. `max_bodies_mb` bounds all bodies held at once.
     `drain_s`: how long requests may take to end after SIGTERM.
     """
 

@@ -16,12 +16,13 @@ from edgetl.errors import suggest
 from edgetl.runtime.serve.refusals import Malformed
 from edgetl.types import Array, Outputs, TensorSpec
 
-DATATYPES = {"uint8": "UINT8", "float32": "FP32", "float16": "FP16"}
+DATATYPES = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32", "float16": "FP16"}
 """numpy's name of an element type → the protocol's."""
 
 _WORDS = {np.dtype(name): word for name, word in DATATYPES.items()}
 """numpy takes longer to say the name of a type than to find it."""
 
+NO_BOUNDS: Mapping[str, int] = {}
 MAX_DIMENSIONS = 8
 MAX_BATCH = 2**31
 
@@ -42,8 +43,13 @@ class Wanted(msgspec.Struct, kw_only=True):
     classes: int = 0
 
 
-def feeds(tensors: Sequence[Tensor], specs: Sequence[TensorSpec]) -> dict[str, Array]:
-    """The model's inputs as arrays, all of one batch. Raises Malformed for what does not fit."""
+def feeds(
+    tensors: Sequence[Tensor], specs: Sequence[TensorSpec], longest: Mapping[str, int] = NO_BOUNDS
+) -> dict[str, Array]:
+    """The model's inputs as arrays, all of one batch. Raises Malformed for what does not fit.
+
+    `longest`: what dynamic axes hold at most, by their name, which inputs share.
+    """
     expected = {spec.name: spec for spec in specs}
     found: dict[str, Array] = {}
     for tensor in tensors:
@@ -51,11 +57,15 @@ def feeds(tensors: Sequence[Tensor], specs: Sequence[TensorSpec]) -> dict[str, A
             raise Malformed(f"no input `{tensor.name[:100]}`; {suggest(tensor.name[:100], expected, what='inputs')}")
         if tensor.name in found:
             raise Malformed(f"input `{tensor.name}` is given twice")
-        found[tensor.name] = _array(tensor, expected[tensor.name])
+        found[tensor.name] = _array(tensor, expected[tensor.name], longest)
     if missing := sorted(set(expected) - set(found)):
         raise Malformed(f"input `{missing[0]}` is missing")
     if len({len(array) for array in found.values()}) != 1:
         raise Malformed("the inputs have different batch sizes")
+    for axis in longest:
+        sizes = {found[spec.name].shape[at] for spec in specs for at, name in enumerate(spec.shape) if name == axis}
+        if len(sizes) > 1:
+            raise Malformed(f"the inputs differ in `{axis}`")
     return found
 
 
@@ -99,13 +109,13 @@ def tensor_metadata(specs: Sequence[TensorSpec]) -> list[dict[str, object]]:
     ]
 
 
-def _array(tensor: Tensor, spec: TensorSpec) -> Array:
+def _array(tensor: Tensor, spec: TensorSpec, longest: Mapping[str, int]) -> Array:
     shape = tuple(tensor.shape)
     if tensor.datatype != DATATYPES[spec.dtype]:
         raise Malformed(f"`{spec.name}` has datatype `{tensor.datatype[:20]}`, not {DATATYPES[spec.dtype]}")
-    fixed = spec.shape[1:]
-    if len(shape) > MAX_DIMENSIONS or not shape or not 1 <= shape[0] < MAX_BATCH or shape[1:] != fixed:
-        raise Malformed(f"`{spec.name}` has shape {list(shape[:MAX_DIMENSIONS])}, not {['batch', *fixed]}")
+    if not _fits(shape, spec, longest):
+        wanted = [f"{axis} ≤ {longest[axis]}" if axis in longest else axis for axis in map(str, spec.shape)]
+        raise Malformed(f"`{spec.name}` has shape {list(shape[:MAX_DIMENSIONS])}, not [{', '.join(wanted)}]")
     count = math.prod(shape)
     kind = np.dtype(spec.dtype)
     if isinstance(tensor.data, bytes | memoryview):
@@ -113,6 +123,16 @@ def _array(tensor: Tensor, spec: TensorSpec) -> Array:
             raise Malformed(f"`{spec.name}` has {len(tensor.data)} bytes, {count * kind.itemsize} belong to its shape")
         return np.frombuffer(tensor.data, kind.newbyteorder("<")).reshape(shape)
     return _from_numbers(tensor.data, spec, count).reshape(shape)
+
+
+def _fits(shape: tuple[int, ...], spec: TensorSpec, longest: Mapping[str, int]) -> bool:
+    """Whether a shape is the model's; a dynamic axis holds one at least."""
+    if len(shape) != len(spec.shape) or not 1 <= shape[0] < MAX_BATCH:
+        return False
+    return all(
+        1 <= size <= longest.get(axis, MAX_BATCH) if isinstance(axis, str) else size == axis
+        for size, axis in zip(shape[1:], spec.shape[1:], strict=True)
+    )
 
 
 def _from_numbers(data: object, spec: TensorSpec, count: int) -> Array:
@@ -123,8 +143,10 @@ def _from_numbers(data: object, spec: TensorSpec, count: int) -> Array:
     if len(numbers) != count or not types <= {int, float}:
         raise Malformed(f"the data of `{spec.name}` is not {count} numbers")
     kind = np.dtype(spec.dtype)
-    if kind.kind == "u" and (float in types or not 0 <= min(numbers) <= max(numbers) <= 255):
-        raise Malformed(f"the data of `{spec.name}` is not whole numbers from 0 to 255")
+    if kind.kind in "ui":
+        low, high = np.iinfo(kind).min, np.iinfo(kind).max
+        if float in types or not low <= min(numbers) <= max(numbers) <= high:
+            raise Malformed(f"the data of `{spec.name}` is not whole numbers from {low} to {high}")
     try:
         with np.errstate(over="ignore"):
             array = np.array(numbers, dtype=kind)

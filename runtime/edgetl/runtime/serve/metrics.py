@@ -22,7 +22,9 @@ class Metrics:
         self._queue = self._histogram("queue_seconds", "What a request waited for an engine", model)
         self._inference = self._histogram("inference_seconds", "One engine call", model)
         self._batch = self._histogram("batch_size", "Samples of one engine call", model, SIZES)
-        self._preprocessing = self._histogram("preprocessing_seconds", "Decoding and resizing one image", ("model",))
+        self._preprocessing = self._histogram(
+            "preprocessing_seconds", "Decoding and resizing one image, or splitting one text", ("model",)
+        )
         self._errors = Counter(
             "edgetl_errors", "Requests that got no answer", ("route", "status"), registry=self.registry
         )

@@ -141,7 +141,7 @@ class Models:
         session = await asyncio.to_thread(_warm, model.bundle, variant, found.options)
         observed = self._metrics.variant(model.name, variant)
         observed.describe(session.facts)
-        batcher = Batcher(session.infer, limits(found, self._config), observed.batch)
+        batcher = Batcher(session.infer, session.task.join, limits(found, self._config), observed.batch)
         return Served(model.name, session, batcher, self._metrics)
 
 
@@ -179,6 +179,7 @@ def _warm(bundle: Bundle, variant: str, options: Options) -> Session:
     """Opens a variant and asks it once, so that the first client does not pay for what engines do at first."""
     session = load(bundle, variant=variant, options=options)
     session.infer(sample_feeds(bundle, 1))
+    _ = bundle.preparation  # a tokeniser is read from its file
     return session
 
 

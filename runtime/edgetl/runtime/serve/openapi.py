@@ -1,16 +1,12 @@
 """The OpenAPI document of the REST endpoints, written by hand so that it says what a client may rely on."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from typing import Any
 
-Schema = dict[str, Any]
-
-BINARY: Schema = {"type": "string", "format": "binary"}
-TEXT: Schema = {"type": "string"}
-NUMBER: Schema = {"type": "number"}
-WHOLE: Schema = {"type": "integer", "minimum": 0}
-FREE: Schema = {"type": "object"}
+from edgetl.runtime.serve.schemas import BINARY, FREE, SCHEMAS, TEXT, Schema, record, ref
+from edgetl.tasks import Classification, Detections, Prediction
+from edgetl.tasks.preparation import SampleKind
 
 REFUSALS = {
     "400": "The request is not as the protocol says, or does not fit the model",
@@ -18,8 +14,8 @@ REFUSALS = {
     "404": "No such model or variant",
     "408": "The request did not arrive in time",
     "413": "The body, its image or its number of samples is larger than the server's limits",
-    "415": "Neither an image nor a form, or an unknown content encoding",
-    "422": "The body is no image that can be decoded",
+    "415": "Not what the model takes, or an unknown content encoding",
+    "422": "The body is no image that can be decoded, or an empty text",
     "431": "The headers are longer than 64 KiB",
     "500": "An engine failed, or the server has a bug; its log says more",
     "503": "Full, too late, shutting down, or the variant cannot be opened",
@@ -34,134 +30,55 @@ ANYWHERE = ("400", "408", "431", "500", "503")
 MODEL = ("model", "The name of a bundle's folder")
 VERSION = ("version", "The id of one of its variants")
 
-
-def array(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-def record(properties: Mapping[str, Schema], optional: tuple[str, ...] = ()) -> Schema:
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": dict(properties), "required": required}
-
-
-def ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-TENSOR = {"name": TEXT, "datatype": {"enum": ["UINT8", "FP32", "FP16", "BYTES"]}, "shape": array({"type": "integer"})}
-PARAMETERS = record({"binary_data_size": WHOLE}, ("binary_data_size",))
-
-SCHEMAS: dict[str, Schema] = {
-    "Error": record({"error": TEXT}),
-    "Server": record({"name": TEXT, "version": TEXT, "extensions": array(TEXT)}),
-    "Model": record(
-        {
-            "name": TEXT,
-            "versions": array(TEXT),
-            "platform": TEXT,
-            "inputs": array(record(TENSOR)),
-            "outputs": array(record(TENSOR)),
-        }
-    ),
-    "Index": array(
-        record({"name": TEXT, "version": TEXT, "state": {"enum": ["READY", "UNAVAILABLE"]}, "reason": TEXT})
-    ),
-    "InferenceRequest": record(
-        {
-            "id": TEXT,
-            "parameters": record({"binary_data_output": {"type": "boolean"}}, ("binary_data_output",)),
-            "inputs": array(
-                record({**TENSOR, "data": {"type": "array"}, "parameters": PARAMETERS}, ("data", "parameters"))
-            ),
-            "outputs": array(
-                record(
-                    {
-                        "name": TEXT,
-                        "parameters": record(
-                            {"binary_data": {"type": "boolean"}, "classification": WHOLE},
-                            ("binary_data", "classification"),
-                        ),
-                    },
-                    ("parameters",),
-                )
-            ),
-        },
-        ("id", "parameters", "outputs"),
-    ),
-    "InferenceResponse": record(
-        {
-            "id": TEXT,
-            "model_name": TEXT,
-            "model_version": TEXT,
-            "outputs": array(record({**TENSOR, "data": array({}), "parameters": PARAMETERS}, ("data", "parameters"))),
-        },
-        ("id",),
-    ),
-    "Prediction": record(
-        {
-            "model": TEXT,
-            "variant": TEXT,
-            "top": array(record({"label": TEXT, "probability": {"type": "number", "minimum": 0, "maximum": 1}})),
-            "milliseconds": record({"preprocessing": NUMBER, "queue": NUMBER, "inference": NUMBER, "total": NUMBER}),
-            "batch": {"type": "integer", "minimum": 1, "description": "Samples of the engine call that answered"},
-        }
-    ),
-    "Models": record(
-        {
-            "models": array(
-                record(
-                    {
-                        "name": TEXT,
-                        "labels": array(TEXT),
-                        "variants": array(
-                            record(
-                                {
-                                    "id": TEXT,
-                                    "engine": TEXT,
-                                    "precision": TEXT,
-                                    "status": TEXT,
-                                    "default": {"type": "boolean"},
-                                    "opened": {"type": "boolean"},
-                                    "facts": {"type": ["object", "null"]},
-                                    "problem": {"type": ["string", "null"]},
-                                }
-                            )
-                        ),
-                    }
-                )
-            )
-        }
-    ),
-}
-
-IMAGE_REQUEST = {"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 224, 224, 3],
-                             "parameters": {"binary_data_size": 150528}}],
-                 "outputs": [{"name": "probabilities", "parameters": {"classification": 2}}]}  # fmt: skip
 IMAGE_RESPONSE = {"model_name": "flowers", "model_version": "openvino-int8",
                   "outputs": [{"name": "probabilities", "datatype": "BYTES", "shape": [1, 2],
                                "data": ["0.913204:3:rose", "0.061022:1:daisy"]}]}  # fmt: skip
-PREDICTION = {"model": "flowers", "variant": "openvino-int8", "top": [{"label": "rose", "probability": 0.913204}],
-              "milliseconds": {"preprocessing": 2.9, "queue": 0.1, "inference": 1.8, "total": 5.2},
-              "batch": 1}  # fmt: skip
+COST = {"milliseconds": {"preprocessing": 2.9, "queue": 0.1, "inference": 1.8, "total": 5.2}, "batch": 1}
+LABELS = {"model": "flowers", "variant": "openvino-int8", "top": [{"label": "rose", "probability": 0.913204}]} | COST
+OBJECTS = {"model": "cells", "variant": "openvino-int8",
+           "objects": [{"label": "RBC", "score": 0.913, "box": [12.5, 30.0, 101.2, 118.9]}]} | COST  # fmt: skip
+
+RAW: Schema = {"schema": BINARY}
+FORM = {"schema": {"type": "object", "properties": {"image": BINARY}, "maxProperties": 1, "minProperties": 1}}
+BODIES: dict[SampleKind, Schema] = {
+    "image": {"image/*": RAW, "application/octet-stream": RAW, "multipart/form-data": FORM},
+    "text": {"text/plain": {"schema": TEXT}, "application/json": {"schema": record({"text": TEXT})}},
+}
+"""What `/predict` takes."""
+
+TOP: Schema = {"name": "top", "in": "query", "description": "So many labels",
+               "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 5}}  # fmt: skip
+THRESHOLD: Schema = {"name": "threshold", "in": "query", "schema": {"type": "number", "minimum": 0, "maximum": 1},
+                     "description": "What objects score at least; default: the model's own"}  # fmt: skip
+ANSWERS: dict[type[Prediction], tuple[str, Schema, Schema]] = {
+    Classification: ("Labels", LABELS, TOP),
+    Detections: ("Objects", OBJECTS, THRESHOLD),
+}
+"""What it answers: the name of the schema, an example, and what may be asked of it."""
+
+EVERYTHING = tuple(BODIES), tuple(ANSWERS)
 
 
-def document() -> dict[str, object]:
-    """OpenAPI 3.1. Reference: https://spec.openapis.org/oas/v3.1.0."""
+def document(
+    takes: Collection[SampleKind] = EVERYTHING[0], answers: Collection[type[Prediction]] = EVERYTHING[1]
+) -> dict[str, object]:
+    """OpenAPI 3.1 of a server whose models take and answer this. Reference: https://spec.openapis.org/oas/v3.1.0."""
+    what = " or ".join(f"{each}s" for each in BODIES if each in takes)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "edgetl",
             "version": version("edgetl"),
-            "description": "`/predict` takes images, `/v2` speaks the Open Inference Protocol with its extensions for "
+            "description": f"`/predict` takes {what}, `/v2` speaks the Open Inference Protocol with its extensions for "
             "binary tensors and classification. Another path is refused with 404, another method with 405.",
         },
         "tags": [
-            {"name": "images", "description": "An image in, labels out"},
+            {"name": "predictions", "description": "An image or a text in, labels or objects out"},
             {"name": "inference", "description": "The Open Inference Protocol v2"},
             {"name": "operation", "description": "What an operator and a browser need"},
         ],
         "security": [{}, {"token": []}],
-        "paths": _paths(),
+        "paths": _paths(_predict(takes, answers)),
         "components": {
             "schemas": SCHEMAS,
             "responses": {_name(status): _refusal(status) for status in REFUSALS},
@@ -170,7 +87,7 @@ def document() -> dict[str, object]:
     }
 
 
-def _paths() -> dict[str, object]:
+def _paths(predict: Schema) -> dict[str, object]:
     model, versioned = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
     infer = {
         "parameters": [
@@ -193,8 +110,8 @@ def _paths() -> dict[str, object]:
     }
     named = {"refusals": ("401", "404")}
     return {
-        "/predict": {"post": _predict()},
-        "/models": {"get": _get("images", "What is served", _json("Models"))},
+        "/predict": {"post": predict},
+        "/models": {"get": _get("predictions", "What is served", _json("Models"))},
         **_both(model, versioned, "/infer", "post", "Run a model on tensors", infer),
         **_both(model, versioned, "", "get", "A model's tensors", {"answer": _json("Model"), **named}),
         **_both(model, versioned, "/ready", "get", "May a model be asked?", named),
@@ -211,19 +128,20 @@ def _paths() -> dict[str, object]:
     }  # fmt: skip
 
 
-def _predict() -> Schema:
+def _predict(takes: Collection[SampleKind], answers: Collection[type[Prediction]]) -> Schema:
     text = {"schema": TEXT}
+    given = [ANSWERS[each] for each in ANSWERS if each in answers]
     query = [
         {"name": "model", "in": "query", "description": "Needed where several are served", **text},
         {"name": "variant", "in": "query", "description": "The id of a variant", **text},
-        {"name": "top", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 5}},
+        *(wish for _, _, wish in given),
     ]
-    raw: Schema = {"schema": BINARY}
-    form = {"schema": {"type": "object", "properties": {"image": BINARY}, "maxProperties": 1, "minProperties": 1}}
-    body = {"image/*": raw, "application/octet-stream": raw, "multipart/form-data": form}
+    body = {kind: media for each in BODIES if each in takes for kind, media in BODIES[each].items()}
+    schemas = [ref(name) for name, _, _ in given]
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    answer = {"application/json": {"schema": schema, "example": given[0][1]}}
     refusals = ("401", "404", "413", "415", "422")
-    answer = _json("Prediction", PREDICTION)
-    return _operation("images", "Classify an image", parameters=query, body=body, answer=answer, refusals=refusals)
+    return _operation("predictions", "Ask a model", parameters=query, body=body, answer=answer, refusals=refusals)
 
 
 def _both(model: str, versioned: str, end: str, method: str, summary: str, parts: Mapping[str, Any]) -> Schema:

@@ -27,7 +27,8 @@ from edgetl.runtime.serve.inference import (
 )
 from edgetl.runtime.serve.models import Models
 from edgetl.runtime.serve.refusals import Busy, Malformed, Refusal
-from edgetl.types import Array, TensorSpec
+from edgetl.runtime.session import Session
+from edgetl.types import Array
 
 HEADER_LENGTH = "inference-header-content-length"
 EXTENSIONS = ("binary_tensor_data", "classification", "model_repository")
@@ -74,7 +75,7 @@ def routes(models: Models, bodies: Bodies, draining: Callable[[], bool]) -> list
         async with bodies.read(request) as body:
             text, binary = _parts(body, request.headers.get(HEADER_LENGTH))
             large = len(text) >= LARGE
-            reading = partial(_read_large if large else _read, text, binary, served.session.bundle.manifest.inputs)
+            reading = partial(_read_large if large else _read, text, binary, served.session)
             asked, tensors = await asyncio.get_running_loop().run_in_executor(reader, reading) if large else reading()
             answer = await served.infer(tensors)
         found = results(answer.outputs, [_wanted(each) for each in asked.outputs], served.session.task.labels)
@@ -128,23 +129,23 @@ def _parts(body: bytes, header_length: str | None) -> tuple[memoryview, memoryvi
     return memoryview(body)[:length], memoryview(body)[length:]
 
 
-def _read(text: memoryview, binary: memoryview, specs: Sequence[TensorSpec]) -> tuple[_Request, dict[str, Array]]:
+def _read(text: memoryview, binary: memoryview, session: Session) -> tuple[_Request, dict[str, Array]]:
     """The request and the model's inputs."""
     asked = _parse(text)
     # lists of numbers take many times their text in memory: nothing may hold them until the answer, no traceback either
     try:
-        return asked, feeds(_tensors(asked, binary), specs)
+        return asked, feeds(_tensors(asked, binary), session.bundle.manifest.inputs, session.task.longest)
     except Refusal as refusal:
         raise refusal.with_traceback(None) from None
     finally:
         asked.inputs.clear()
 
 
-def _read_large(text: memoryview, binary: memoryview, specs: Sequence[TensorSpec]) -> tuple[_Request, dict[str, Array]]:
+def _read_large(text: memoryview, binary: memoryview, session: Session) -> tuple[_Request, dict[str, Array]]:
     """The garbage collector would look at millions of lists again and again, and JSON makes no garbage of its kind."""
     gc.disable()
     try:
-        return _read(text, binary, specs)
+        return _read(text, binary, session)
     finally:
         gc.enable()
 

@@ -6,6 +6,7 @@ import msgspec
 import tensorrt as trt
 
 from edgetl.errors import EngineError
+from edgetl.runtime.tensorrt.batches import profile_shapes
 from edgetl.runtime.tensorrt.recipe import BuildRecipe
 
 NAME = "tensorrt"
@@ -89,15 +90,12 @@ def _configuration(builder: trt.Builder, recipe: BuildRecipe) -> trt.IBuilderCon
 
 
 def _profile(builder: trt.Builder, network: trt.INetworkDefinition, recipe: BuildRecipe) -> trt.IOptimizationProfile:
-    """One profile: every input takes the recipe's batch sizes."""
+    """One profile: every input takes the recipe's batch sizes, and its lengths where it has one."""
     profile = builder.create_optimization_profile()
-    batch = recipe.batch
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
-        smallest, usual, largest = (
-            trt.Dims([size, *sizes(tensor.shape)[1:]]) for size in (batch.min, batch.opt, batch.max)
-        )
-        profile.set_shape(tensor.name, smallest, usual, largest)
+        shapes = profile_shapes(sizes(tensor.shape), recipe)
+        profile.set_shape(tensor.name, *(trt.Dims(shape) for shape in shapes))
     return profile
 
 

@@ -23,11 +23,20 @@ class BatchProfile(msgspec.Struct, frozen=True, kw_only=True):
     max: Positive = 32
 
 
+class LengthProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """The same of how long a text is, in tokens."""
+
+    min: Positive = 1
+    opt: Positive = 32
+    max: Positive
+
+
 class BuildRecipe(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that decides what is built, save the graph and the device.
 
     `precision`: what the graph is typed as. `opset`: of the graph. `compute`: the names of its convolutions and matrix
-    products, by which the built layers are told. `workspace_bytes`: the scratch memory a layer may take at most.
+    products, by which the built layers are told. `length`: of a model that reads texts. `workspace_bytes`: the scratch
+    memory a layer may take at most.
     `version_compatible`: later TensorRT versions run the engine too; `hardware_compatibility` `ampere+`: so do other
     GPUs since Ampere; both cost speed. `tf32`: whether fp32 may be rounded to 10 bits of mantissa. `timing_cache`:
     kernel timings are kept, so that a second build is quicker.
@@ -38,6 +47,7 @@ class BuildRecipe(msgspec.Struct, frozen=True, kw_only=True):
     opset: Positive
     compute: tuple[str, ...]
     batch: BatchProfile = BatchProfile()
+    length: LengthProfile | None = None
     workspace_bytes: Positive = 2**30
     version_compatible: bool = False
     hardware_compatibility: Literal["none", "ampere+"] = "none"
@@ -48,10 +58,10 @@ class BuildRecipe(msgspec.Struct, frozen=True, kw_only=True):
 def read_recipe(path: Path) -> BuildRecipe:
     """Reads and checks `build.json`. Raises ArtefactError when it is missing, damaged or contradicts itself."""
     recipe = read_json(path, BuildRecipe, major=1)
-    batch = recipe.batch
-    if not batch.min <= batch.opt <= batch.max:
-        raise ArtefactError(
-            f"`{path}`: the batch profile `{batch.min}/{batch.opt}/{batch.max}` is not ascending",
-            hint="it is written min, opt, max; export the bundle again",
-        )
+    for name, profile in {"batch": recipe.batch, "length": recipe.length}.items():
+        if profile and not profile.min <= profile.opt <= profile.max:
+            raise ArtefactError(
+                f"`{path}`: the {name} profile `{profile.min}/{profile.opt}/{profile.max}` is not ascending",
+                hint="it is written min, opt, max; export the bundle again",
+            )
     return recipe

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +14,8 @@ from edgetl.runtime.serve.models import Models
 from edgetl.runtime.serve.refusals import Malformed, NotFound
 from edgetl.runtime.serve.rpc.messages import message_classes
 from edgetl.runtime.serve.rpc.tensors import add_outputs, tensors, wanted
+from edgetl.runtime.session import Session
+from edgetl.types import Array
 
 EXTENSIONS = ("classification", "model_repository")
 LARGE = 2**20
@@ -64,9 +67,8 @@ def methods(models: Models, draining: Callable[[], bool]) -> dict[str, Method]:
         asked = await read("ModelInferRequest", raw)
         served = await models.served(asked.model_name[:MAX_NAME], asked.model_version[:MAX_NAME])
         served.refuse_when_full()
-        inputs = served.session.bundle.manifest.inputs
-        numbers = not asked.raw_input_contents
-        given = await apart(lambda: feeds(tensors(asked), inputs)) if numbers else feeds(tensors(asked), inputs)
+        reading = partial(_read, asked, served.session)
+        given = reading() if asked.raw_input_contents else await apart(reading)
         asks = wanted(asked)
         answer = await served.infer(given)
         response = classes["ModelInferResponse"](model_name=served.model, model_version=served.name, id=asked.id)
@@ -93,3 +95,8 @@ def methods(models: Models, draining: Callable[[], bool]) -> dict[str, Method]:
         "ModelInfer": infer,
         "RepositoryIndex": index,
     }
+
+
+def _read(asked: Any, session: Session) -> dict[str, Array]:
+    """The model's inputs."""
+    return feeds(tensors(asked), session.bundle.manifest.inputs, session.task.longest)

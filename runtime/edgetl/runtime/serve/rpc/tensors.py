@@ -9,7 +9,7 @@ from edgetl.runtime.serve.inference import Tensor, Wanted, datatype, length_pref
 from edgetl.runtime.serve.refusals import Malformed
 from edgetl.types import Array
 
-CONTENTS = {"UINT8": "uint_contents", "FP32": "fp32_contents"}
+CONTENTS = {"UINT8": "uint_contents", "INT64": "int64_contents", "FP32": "fp32_contents"}
 """Datatype → the field that holds its numbers; FP16 has none and travels as raw bytes."""
 
 SHARED_MEMORY = "shared_memory_region"
