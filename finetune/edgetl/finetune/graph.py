@@ -3,23 +3,26 @@
 import copy
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from edgetl.errors import ArtefactError, ConfigError
 from edgetl.finetune.backbones.registry import head_name
-from edgetl.tasks import Task
+from edgetl.tasks import ImageClassification
 from edgetl.tasks.normalisation import Normalisation, normalisation
-from edgetl.types import Array, Pixels
+from edgetl.types import Array, Pixels, TensorSpec
 
 OPSET = 20
 OPSETS = range(18, 24)
 """What torch's exporter has operators of its own for; beyond, it leaves the graph to a converter."""
 
-INPUT = "image"
+EXAMPLE = {"batch": 2}
+"""How long a dynamic axis is while the graph is traced."""
+
 OUTPUTS = ("logits", "probabilities")
 EMBEDDING = "embedding"
 
@@ -67,7 +70,7 @@ class DeployedModel(nn.Module):
 
 
 def deploy(
-    model: nn.Module, task: Task, pixels: Normalisation | None = None, *, embedding: bool = False
+    model: nn.Module, task: ImageClassification, pixels: Normalisation | None = None, *, embedding: bool = False
 ) -> DeployedModel:
     """`model` with the task's normalisation (or another, to answer under a hypothesis) and its temperature.
 
@@ -89,7 +92,9 @@ def _without_head(model: nn.Module, name: str) -> nn.Module:
     return features
 
 
-def torch_predictor(model: nn.Module, task: Task, pixels: Normalisation | None = None) -> Callable[[Pixels], Array]:
+def torch_predictor(
+    model: nn.Module, task: ImageClassification, pixels: Normalisation | None = None
+) -> Callable[[Pixels], Array]:
     """Torch FP32 as a function from uint8 (batch, height, width, 3) to logits (batch, labels)."""
     deployed = deploy(model, task, pixels)
 
@@ -102,40 +107,64 @@ def torch_predictor(model: nn.Module, task: Task, pixels: Normalisation | None =
     return predict
 
 
-def export_onnx(model: DeployedModel, height: int, width: int, path: Path, *, opset: int = OPSET) -> None:
-    """Writes one self-contained ONNX file with a dynamic batch and a fixed spatial size.
+class Deployed(Protocol):
+    """A module as it ships; `outputs` are the names of what `forward` returns."""
 
-    Raises ConfigError for another opset than 18 to 23, ArtefactError for a model that one file cannot hold.
+    @property
+    def outputs(self) -> tuple[str, ...]: ...
+
+
+def export_onnx(model: nn.Module, inputs: Sequence[TensorSpec], path: Path, *, opset: int = OPSET) -> None:
+    """Writes one self-contained ONNX file of the module `model`, whose `outputs` name what it returns.
+
+    The axes of `inputs` that have a name are dynamic. Raises ConfigError for another opset than 18 to 23,
+    ArtefactError for a model that one file cannot hold.
     """
     _check(model, opset)
-    example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
+    examples = tuple(_example(spec) for spec in inputs)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # torch's own exporter uses what torch deprecates
         warnings.filterwarnings("ignore", category=FutureWarning)
         warnings.filterwarnings("ignore", category=DeprecationWarning)
+        # two inputs whose batch has one name: that is what is wanted
+        warnings.filterwarnings("ignore", message="# The axis name", category=UserWarning)
         program = torch.onnx.export(
             model,
-            (example,),
+            examples,
             dynamo=True,
             opset_version=opset,
-            input_names=[INPUT],
-            output_names=list(model.outputs),
-            dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1)}},
+            input_names=[spec.name for spec in inputs],
+            output_names=list(cast(Deployed, model).outputs),
+            dynamic_shapes=_dynamic(inputs),
             verbose=False,
         )
     assert program is not None
     program.save(str(path), external_data=False)
 
 
-def _check(model: DeployedModel, opset: int) -> None:
+def _example(spec: TensorSpec) -> Tensor:
+    """A tensor to trace with; a dynamic axis has a length that no fixed one is likely to have."""
+    shape = [axis if isinstance(axis, int) else EXAMPLE.get(axis, 7) for axis in spec.shape]
+    return torch.ones(shape, dtype=getattr(torch, spec.dtype))
+
+
+def _dynamic(inputs: Sequence[TensorSpec]) -> dict[str, dict[int, Any]]:
+    """Which axes are dynamic; those of one name are of one length."""
+    names = dict.fromkeys(axis for spec in inputs for axis in spec.shape if isinstance(axis, str))
+    axes = {name: torch.export.Dim(name, min=1) for name in names}
+    return {spec.name: {i: axes[axis] for i, axis in enumerate(spec.shape) if isinstance(axis, str)} for spec in inputs}
+
+
+def _check(model: nn.Module, opset: int) -> None:
     if opset not in OPSETS:
         raise ConfigError(
             f"torch's exporter does not write opset `{opset}`", hint=f"choose one from {OPSETS[0]} to {OPSETS[-1]}"
         )
     size = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
     if size > MAX_BYTES:
+        name = type(getattr(model, "model", model)).__name__
         raise ArtefactError(
-            f"`{type(model.model).__name__}` has {size / 2**30:.1f} GiB of weights, and one ONNX file holds 2 GiB",
+            f"`{name}` has {size / 2**30:.1f} GiB of weights, and one ONNX file holds 2 GiB",
             hint="choose a smaller backbone",
         )

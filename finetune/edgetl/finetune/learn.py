@@ -16,7 +16,7 @@ from edgetl.finetune.training.job import Job
 from edgetl.finetune.training.loop import train
 from edgetl.finetune.training.parts import entrance
 from edgetl.finetune.training.pools import Pools, pools_of
-from edgetl.finetune.training.precision import choose_precision
+from edgetl.finetune.training.precision import choose_precision, random_pixels
 from edgetl.finetune.training.regularisation import head_dropout
 from edgetl.finetune.training.team import check_batch_size
 
@@ -59,7 +59,9 @@ def fit_and_train(material: Material, found: Extractor | None, fitted: Probe | N
     checkpoint = Checkpoint(
         material.checkpoint, material.identity, resume=material.resume, owner=material.team.rank == 0
     )
-    choice = choose_precision(model, material.task, config, material.team.device, known=checkpoint.decisions)
+    choice = choose_precision(
+        model, lambda: random_pixels(material.task.input), config, material.team.device, known=checkpoint.decisions
+    )
     checkpoint.decisions = choice.facts()
     job, notes = _job(material, pools, truths, bf16=choice.bf16)
     undrop = head_dropout(head_of(model), config.dropout) if config.dropout is not None else None

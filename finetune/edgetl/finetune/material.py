@@ -17,8 +17,11 @@ from edgetl.finetune.training.checkpoint import Epoch
 from edgetl.finetune.training.config import LoopConfig, Value
 from edgetl.finetune.training.team import Team
 from edgetl.run import Split
-from edgetl.tasks import Task
+from edgetl.tasks import ImageClassification, TextClassification
 from edgetl.types import Array, Track
+
+Classifier = ImageClassification | TextClassification
+"""The tasks whose answers are labels."""
 
 
 class Material(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +32,7 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
 
     model: nn.Module
     dataset: Dataset
-    task: Task
+    task: ImageClassification
     loop: LoopConfig
     seed: int
     skip_bad_images: bool
@@ -84,7 +87,7 @@ def skip_or_raise(bad: dict[str, DataError], skip: bool) -> tuple[str, ...]:
     return tuple(bad)
 
 
-def check_classes_left(truths: Array, task: Task) -> None:
+def check_classes_left(truths: Array, task: Classifier) -> None:
     """After bad images are left out, every class must still have two images to learn from."""
     counts = np.bincount(truths.astype(np.int64), minlength=len(task.labels))
     if counts.min() < 2:

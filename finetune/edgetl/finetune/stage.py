@@ -1,16 +1,15 @@
 """The stage: (config) → run. Reads the data and the weights, decides, lets the strategy learn, writes the run."""
 
-import contextlib
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import torch
 from torch import nn
 
-from edgetl.errors import ConfigError, DataError, EdgetlError
+from edgetl.errors import DataError
 from edgetl.finetune.advice.advise import Decision
 from edgetl.finetune.advice.auto import decided
 from edgetl.finetune.backbones.weights import build_model, source_head
@@ -20,22 +19,25 @@ from edgetl.finetune.config import FinetuneConfig, FinetuneResult
 from edgetl.finetune.data.dataset import Dataset
 from edgetl.finetune.evaluation.scratch import compare
 from edgetl.finetune.head.probe import Extractor, Probe, extractor, probe
+from edgetl.finetune.interrupted import kept_to_resume, out_of_memory, unfinished
 from edgetl.finetune.learn import fit_and_train, fit_only, keep
 from edgetl.finetune.material import Learned, Material, skip_or_raise
-from edgetl.finetune.record import Outcome, write_run
+from edgetl.finetune.record import Outcome, result_of, write_run
 from edgetl.finetune.start import Start, start_of
 from edgetl.finetune.strategies import AUTO, Strategy, get_strategy, without_effect
-from edgetl.finetune.training.checkpoint import Epoch, TrainingError, exists
-from edgetl.finetune.training.config import LoopConfig, Value, loop_config
+from edgetl.finetune.training.checkpoint import Epoch
+from edgetl.finetune.training.config import Value, loop_config
 from edgetl.finetune.training.team import Team, team_of_processes
 from edgetl.finetune.training.tensorboard import tensorboard
 from edgetl.run import Split
 from edgetl.staging import check_target, staged_directory
-from edgetl.tasks.images import ImageInput
+from edgetl.tasks.images import ImageInput, prepare
 from edgetl.types import Track, silent
 
 CHECKED = ImageInput(height=1, width=1, resize=1)
 """For a look at whether an image decodes the result may be small."""
+
+THUMBNAIL = ImageInput(height=112, width=112, resize=112)
 
 
 def finetune(
@@ -54,11 +56,11 @@ def finetune(
     """
     began = time.perf_counter()
     check_target(out, overwrite=overwrite, inputs=_inputs(config))
-    unfinished = _unfinished(out, overwrite=overwrite, resume=resume)
-    with team_of_processes() as team, _kept_to_resume(unfinished):
+    state = unfinished(out, overwrite=overwrite, resume=resume)
+    with team_of_processes() as team, kept_to_resume(state):
         start = start_of(config, track)
-        unwatched = _material(start, unfinished / "main", resume, team, track)
-        events = unfinished / "tensorboard"
+        unwatched = _material(start, state / "main", resume, team, track)
+        events = state / "tensorboard"
         watching = tensorboard(events, observe) if config.tensorboard and team.rank == 0 else observe
         material = msgspec.structs.replace(unwatched, observe=watching)
         try:
@@ -66,20 +68,22 @@ def finetune(
             plain = msgspec.structs.replace(material, observe=unwatched.observe)
             comparison = compare(plain, strategy, learned, _rebuilt(start)) if config.compare_scratch else None
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-            raise _out_of_memory(error, material.loop) from error
+            raise out_of_memory(error, material.loop) from error
         dataset = _usable(start.dataset, learned, config, track)
         outcome = Outcome(
-            learned=learned, loop=material.loop, strategy=strategy.name, decision=decision, comparison=comparison,
+            learned=learned, loop=material.loop, backbone=config.backbone, strategy=strategy.name,
+            decision=decision, comparison=comparison,
             leakage=start.leakage, dataset=dataset, weights=start.weights.record, seconds=time.perf_counter() - began,
             notes=(*start.notes, *learned.notes, *_ignored(config, strategy)),
+            show=lambda path: prepare(dataset.root / path, THUMBNAIL), given=_given(start.task.input),
         )  # fmt: skip
         if team.rank == 0:
             with staged_directory(out, overwrite=overwrite) as staging:
                 write_run(staging, out.name, msgspec.to_builtins(config), start.task, outcome)
                 if events.is_dir():
                     shutil.move(events, staging / "tensorboard")
-            shutil.rmtree(unfinished, ignore_errors=True)
-    return _result(out, outcome)
+            shutil.rmtree(state, ignore_errors=True)
+    return result_of(out, outcome)
 
 
 def _material(start: Start, checkpoint: Path, resume: bool, team: Team, track: Track) -> Material:
@@ -116,7 +120,9 @@ def _learn(start: Start, material: Material) -> tuple[Material, Strategy, Decisi
         found = extractor(material)
         fitted = probe(material, found)
     if name == AUTO and fitted:
-        decision = decided(fitted, source_head(start.weights, start.model), material)
+        source = source_head(start.weights, start.model)
+        labels = len(start.task.labels)
+        decision = decided(fitted.head, fitted.features, fitted.truths, source, labels, seed=material.seed)
         name = decision.strategy
     strategy = get_strategy(name)
     material = msgspec.structs.replace(material, loop=loop_config(strategy.loop, start.config.loop))
@@ -137,48 +143,6 @@ def _rebuilt(start: Start) -> nn.Module:
     return build_model(start.backbone, None, len(start.task.labels), seed=start.config.seed)[0]
 
 
-def unfinished_folder(out: Path) -> Path:
-    """Where the state of a training for the run `out` lies until it is done."""
-    target = out.resolve()
-    return target.with_name(f".{target.name[:100]}.unfinished")
-
-
-def _unfinished(out: Path, *, overwrite: bool, resume: bool) -> Path:
-    """The folder beside `out` that holds an unfinished training. Raises ConfigError when nobody said what to do."""
-    folder = unfinished_folder(out)
-    if exists(folder / "main") and not resume:
-        if not overwrite:
-            hint = "`--resume` goes on with it, `--overwrite` starts again"
-            raise ConfigError(f"an unfinished run of `{out}` exists", hint=hint)
-        shutil.rmtree(folder)
-    return folder
-
-
-@contextlib.contextmanager
-def _kept_to_resume(folder: Path) -> Iterator[None]:
-    """What is left of a training that failed stays when `--resume` can go on with it."""
-    try:
-        yield
-    except TrainingError:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    except BaseException:
-        if not exists(folder / "main"):
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def _out_of_memory(error: Exception, loop: LoopConfig) -> Exception:
-    """The error itself unless it says that memory ran out."""
-    text = str(error)
-    short = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
-    if isinstance(error, EdgetlError) or not short:
-        return error
-    return TrainingError(
-        f"memory ran out with batches of {loop.batch_size} images", hint="lower `--batch-size`, or `--size`"
-    )
-
-
 def _usable(dataset: Dataset, learned: Learned, config: FinetuneConfig, track: Track) -> Dataset:
     """Export will need every split, so those the strategy did not decode are checked too."""
     left = dataset.without(learned.skipped)
@@ -194,26 +158,11 @@ def _usable(dataset: Dataset, learned: Learned, config: FinetuneConfig, track: T
     return left
 
 
+def _given(spec: ImageInput) -> str:
+    """What the model takes, in words."""
+    return f"{spec.height} × {spec.width} pixels, {spec.interpolation} {spec.mode}"
+
+
 def _inputs(config: FinetuneConfig) -> tuple[Path, ...]:
     """The folders a run is made from, which it must not replace or lie in."""
     return tuple(path for path in (Path(config.data), Path(config.weights)) if path.is_dir())
-
-
-def _result(out: Path, outcome: Outcome) -> FinetuneResult:
-    learned = outcome.learned
-    return FinetuneResult(
-        run=str(out),
-        strategy=outcome.strategy,
-        epochs=len(learned.epochs),
-        seconds=round(outcome.seconds, 3),
-        metrics=outcome.evaluation.metrics,
-        metric=learned.metric,
-        selection=learned.selection,
-        headline=outcome.dataset.headline,
-        samples=len(learned.judged.truths),
-        reason=outcome.decision.reason if outcome.decision else "",
-        leakage=tuple(outcome.leakage.lines()),
-        comparison=outcome.comparison,
-        skipped=outcome.dataset.skipped,
-        notes=outcome.notes,
-    )

@@ -8,13 +8,13 @@ from torch import nn
 from edgetl.errors import ConfigError, DataError
 from edgetl.finetune.backbones.registry import Backbone, get_backbone, head_of, recipe
 from edgetl.finetune.backbones.weights import Weights, build_model, distinct, read_weights
-from edgetl.finetune.config import FinetuneConfig
+from edgetl.finetune.config import FinetuneConfig, check_options
 from edgetl.finetune.data.dataset import Dataset, read_dataset
 from edgetl.finetune.data.huggingface import is_huggingface
 from edgetl.finetune.data.leakage import Leakage, find_leaks
 from edgetl.finetune.strategies import AUTO, get_strategy, without_effect
 from edgetl.finetune.training.config import loop_config
-from edgetl.tasks import ImageClassification, Task
+from edgetl.tasks import ImageClassification
 from edgetl.types import Track
 
 
@@ -26,7 +26,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     weights: Weights
     dataset: Dataset
     leakage: Leakage
-    task: Task
+    task: ImageClassification
     model: nn.Module
     notes: tuple[str, ...]
 
@@ -37,7 +37,7 @@ def start_of(config: FinetuneConfig, track: Track) -> Start:
         raise DataError(f"the data folder `{config.data}` does not exist", hint="check the path")
     backbone = get_backbone(config.backbone)
     weights = read_weights(backbone, "none" if config.strategy == "from-scratch" else config.weights)
-    kept = _kept_labels(config, weights) if config.strategy == "none" else None
+    kept = labels_of(config, weights.labels) if config.strategy == "none" else None
     dataset = read_dataset(config.data, seed=config.seed, labels=kept, training=kept is None, track=track)
     task = _task(config, backbone, weights, dataset)
     classes = None if kept is not None and weights.state is not None else len(task.labels)
@@ -54,7 +54,8 @@ def start_of(config: FinetuneConfig, track: Track) -> Start:
 
 
 def _check_options(config: FinetuneConfig) -> None:
-    """Options that the strategy would ignore are mistakes."""
+    """Options that images or the strategy would ignore are mistakes."""
+    check_options(config, "image")
     if config.strategy != AUTO:
         strategy = get_strategy(config.strategy)
         if ignored := without_effect(strategy, config.loop):
@@ -67,8 +68,8 @@ def _check_options(config: FinetuneConfig) -> None:
         raise ConfigError("`from-scratch` takes no `--weights`", hint="`--strategy fine-tune` starts from weights")
 
 
-def _kept_labels(config: FinetuneConfig, weights: Weights) -> tuple[str, ...]:
-    """The labels of the weights' own head: from `--labels`, else from the weights' metadata."""
+def labels_of(config: FinetuneConfig, own: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The labels of the weights' own head: from `--labels`, else what the weights say. Raises DataError."""
     if config.labels is not None:
         path = Path(config.labels)
         if not path.is_file():
@@ -81,12 +82,12 @@ def _kept_labels(config: FinetuneConfig, weights: Weights) -> tuple[str, ...]:
         if not lines:
             raise DataError(f"the labels file `{path}` is empty", hint="one label a line, in output order")
         return distinct(lines)
-    if weights.labels is None:
+    if own is None:
         raise DataError("the weights do not say what their outputs mean", hint="pass `--labels FILE`, one label a line")
-    return weights.labels
+    return own
 
 
-def _task(config: FinetuneConfig, backbone: Backbone, weights: Weights, dataset: Dataset) -> Task:
+def _task(config: FinetuneConfig, backbone: Backbone, weights: Weights, dataset: Dataset) -> ImageClassification:
     """Labels and input of the run: the weights' own recipe where they carry one, else torchvision's."""
     if weights.task is not None and config.size is None:
         return msgspec.structs.replace(weights.task, labels=dataset.labels, temperature=1.0)

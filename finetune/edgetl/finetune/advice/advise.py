@@ -26,7 +26,7 @@ from edgetl.finetune.head.folds import stratified_rows
 from edgetl.machine import detect
 from edgetl.plugins import ENGINES, missing
 from edgetl.runtime.engines import open_engine
-from edgetl.tasks import ImageClassification, Task
+from edgetl.tasks import ImageClassification
 from edgetl.types import Array, Option, Track, silent
 
 Case = Literal["near and small", "near and large", "far and small", "far and large", "rare class"]
@@ -49,12 +49,12 @@ it reached 38 % macro-F1 on hymenoptera, the head alone 44 %."""
 
 CASES: dict[Case, tuple[str, str]] = {
     "near and small": ("feature-extraction", "the features fit as they are, and more freedom would overfit"),
-    "near and large": ("fine-tune", "the features fit, and there are enough images to refine them"),
+    "near and large": ("fine-tune", "the features fit, and there are enough {what} to refine them"),
     "far and small": (
-        "layer-wise", "the features must change, but with few images the early layers should hardly move",
+        "layer-wise", "the features must change, but with few {what} the early layers should hardly move",
     ),
-    "far and large": ("fine-tune", "the features must change, and there are enough images to change them all"),
-    "rare class": ("feature-extraction", "more freedom would learn the few images of the rarest class by heart"),
+    "far and large": ("fine-tune", "the features must change, and there are enough {what} to change them all"),
+    "rare class": ("feature-extraction", "more freedom would learn the few {what} of the rarest class by heart"),
 }  # fmt: skip
 """What to do in each case: Yosinski et al., "How transferable are features in deep neural networks?", NIPS 2014."""
 
@@ -169,7 +169,7 @@ def rarest(truths: Array) -> int:
     return int(np.unique(truths, return_counts=True)[1].min())
 
 
-def decide(similarity: Similarity, train_samples: int, rarest: int) -> Decision:
+def decide(similarity: Similarity, train_samples: int, rarest: int, what: str = "images") -> Decision:
     """The strategy for this similarity, number of training images, and of those of the rarest class: `CASES`."""
     neighbours = (similarity.neighbour_top1 - similarity.chance) / (1 - similarity.chance)
     near = similarity.corrected_top1 >= NEAR and neighbours >= NEIGHBOURS_AGREE
@@ -178,12 +178,13 @@ def decide(similarity: Similarity, train_samples: int, rarest: int) -> Decision:
         "far and small" if small else "far and large"
     )  # fmt: skip
     case = "rare class" if rarest < RARE else case
-    strategy, why = CASES[case]
+    strategy, because = CASES[case]
+    why = because.format(what=what)
     reason = (
-        f"on {similarity.samples} training images a linear probe reaches {similarity.probe_top1:.1%} top-1 "
+        f"on {similarity.samples} training {what} a linear probe reaches {similarity.probe_top1:.1%} top-1 "
         f"(± {similarity.standard_error:.1%}; naming the largest class {similarity.chance:.1%}) and the nearest "
         f"neighbours {similarity.neighbour_top1:.1%}, so the data are {'near to' if near else 'far from'} what the "
-        f"backbone knows; {train_samples} training images are {'few' if small else 'many'}, "
+        f"backbone knows; {train_samples} training {what} are {'few' if small else 'many'}, "
         f"{rarest} of the rarest class: {why}."
     )
     return Decision(strategy=strategy, case=case, reason=reason[0].upper() + reason[1:])
@@ -248,7 +249,7 @@ def _measure(
     return candidate, list(table.bad)
 
 
-def _task(backbone: Backbone, source: str, weights: Weights, labels: tuple[str, ...]) -> Task:
+def _task(backbone: Backbone, source: str, weights: Weights, labels: tuple[str, ...]) -> ImageClassification:
     """The input the weights expect, as `finetune` would choose it."""
     if weights.task is not None:
         return msgspec.structs.replace(weights.task, labels=labels, temperature=1.0)
@@ -272,13 +273,13 @@ def _source_logits(head: nn.Linear | None, features: Array) -> Array | None:
     return np.asarray(features @ weight.T + bias)
 
 
-def _latency(model: nn.Module, task: Task, stopwatch: Stopwatch) -> Latency:
+def _latency(model: nn.Module, task: ImageClassification, stopwatch: Stopwatch) -> Latency:
     """The model with the head it has: next to the backbone a head costs nothing."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (1, task.input.height, task.input.width, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory(prefix="edgetl-") as folder:
         path = Path(folder) / "model.onnx"
-        export_onnx(deploy(model, task), task.input.height, task.input.width, path)
+        export_onnx(deploy(model, task), task.inputs, path)
         engine = open_engine(stopwatch.engine, path, stopwatch.options)
         try:
             seconds = []

@@ -19,7 +19,7 @@ from edgetl.errors import ArtefactError, DependencyError, first_line
 from edgetl.files import sha256_of
 from edgetl.finetune.backbones.registry import TIMM, Backbone, head_name, head_of, published_weights
 from edgetl.run import WeightsRecord
-from edgetl.tasks import Task
+from edgetl.tasks import ImageClassification, Task
 
 METADATA_KEY = "edgetl"
 LICENCE_KEYS = ("license", "modelspec.license")
@@ -39,12 +39,12 @@ class WeightsMetadata(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
-    """A state dict with its origin. `task` is what the weights' own metadata say about labels and input."""
+    """A state dict with its origin. `task` is what the weights' own metadata say about labels and pixels."""
 
     state: dict[str, Tensor] | None
     record: WeightsRecord
     labels: tuple[str, ...] | None = None
-    task: Task | None = None
+    task: ImageClassification | None = None
 
 
 def read_weights(backbone: Backbone, source: str) -> Weights:
@@ -96,7 +96,8 @@ def _from_safetensors(path: Path) -> Weights:
     stated = [metadata[key].strip() for key in LICENCE_KEYS if metadata.get(key, "").strip()]
     licence = own.licence if own else (stated or ["unknown"])[0]
     record = WeightsRecord(origin=path.name, sha256=sha256_of(path), licence=licence)
-    return Weights(state=state, record=record, labels=own.task.labels if own else None, task=own.task if own else None)
+    task = own.task if own and isinstance(own.task, ImageClassification) else None
+    return Weights(state=state, record=record, labels=task.labels if task else None, task=task)
 
 
 def _read_pth(path: Path) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from edgetl.finetune.cache.room import DEFAULT_GB, Cache, store_key
 from edgetl.finetune.cache.store import RowStore
 from edgetl.finetune.data.table import Samples
 from edgetl.finetune.training.augment import Augment, augmented
-from edgetl.tasks import Task
+from edgetl.tasks import ImageClassification
 from edgetl.tasks.images import decoder_version
 from edgetl.types import Array, Pixels, Track, silent
 
@@ -79,7 +79,7 @@ def cached_features(
     extractor: nn.Module,
     samples: Samples,
     root: Path,
-    task: Task,
+    task: ImageClassification,
     choice: Choice,
     cache: Path,
     track: Track,
@@ -93,7 +93,7 @@ def cached_features(
 def activations(
     module: nn.Module,
     pictures: Pictures,
-    task: Task,
+    task: ImageClassification,
     choice: Choice,
     view: View,
     cache: Cache,

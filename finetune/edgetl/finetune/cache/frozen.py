@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from edgetl.finetune.cache.compute import Choice
 from edgetl.finetune.graph import DeployedModel, deploy, export_onnx
 from edgetl.runtime.engines import open_engine
-from edgetl.tasks import Task
+from edgetl.tasks import ImageClassification
 from edgetl.types import Array, Pixels
 
 BATCH = 8
@@ -25,7 +25,7 @@ CUDA_BATCH = 256
 Frozen = Callable[[Pixels], Array]
 
 
-def frozen_part(module: nn.Module, task: Task, choice: Choice) -> Frozen:
+def frozen_part(module: nn.Module, task: ImageClassification, choice: Choice) -> Frozen:
     """`module` in evaluation mode behind the task's normalisation; the rows it gives are as `row_dtype` says."""
     model = deploy(module, task)
     if choice.kind == "onnxruntime-fp32":
@@ -43,11 +43,11 @@ def frozen_part(module: nn.Module, task: Task, choice: Choice) -> Frozen:
     return run
 
 
-def _engine(model: DeployedModel, task: Task) -> Frozen:
+def _engine(model: DeployedModel, task: ImageClassification) -> Frozen:
     """As ONNX in ONNX Runtime; the output `logits` is whatever the module gives."""
     with tempfile.TemporaryDirectory(prefix="edgetl-") as folder:
         path = Path(folder) / "frozen.onnx"
-        export_onnx(model, task.input.height, task.input.width, path)
+        export_onnx(model, task.inputs, path)
         engine = open_engine("onnxruntime", path, {})
     return lambda batch: engine.run({"image": batch})["logits"]
 
@@ -68,7 +68,7 @@ def from_rows(rows: Array) -> Tensor:
     return tensor.view(torch.bfloat16).float() if tensor.dtype == torch.uint16 else tensor
 
 
-def output_shape(module: nn.Module, task: Task) -> tuple[int, ...]:
+def output_shape(module: nn.Module, task: ImageClassification) -> tuple[int, ...]:
     """The shape of the module's output for one image."""
     with torch.inference_mode():
         outputs = module.eval()(torch.zeros(1, 3, task.input.height, task.input.width))

@@ -91,14 +91,38 @@ def read_dataset(
         root, names, order = _scan(source, table, track)
         samples = table.finish()
     known = tuple(labels if labels is not None else order)
+    number_labels(source, samples, names, known, own_labels=labels is not None, training=training)
+    fill_digests(samples, root, track)
+    return divided(root, samples, known, seed=seed)
+
+
+def number_labels(
+    source: Path | str,
+    samples: Samples,
+    names: Sequence[str],
+    known: tuple[str, ...],
+    *,
+    own_labels: bool,
+    training: bool,
+    what: str = "image",
+) -> None:
+    """Turns the numbers a scan gave its label `names` into positions in `known`, and checks that every class is there.
+
+    `own_labels`: `known` are the model's. Raises DataError.
+    """
     _check_labels(names, known)
     _relabel(samples, names, known)
-    _check_counts(source, _class_counts(samples, len(known)), known, own_labels=labels is not None, training=training)
-    fill_digests(samples, root, track)
+    _check_counts(
+        source, _class_counts(samples, len(known)), known, own_labels=own_labels, training=training, what=what
+    )
+
+
+def divided(root: Path, samples: Samples, labels: tuple[str, ...], *, seed: int) -> Dataset:
+    """The data set of these samples in its order; a missing val is split from train."""
     from_train = () if (samples.splits == SPLIT_NAMES.index("val")).any() else ("val",)
     if from_train:
         split_val(samples, seed)
-    return Dataset(root=root, labels=known, samples=_ordered(samples, len(known)), split_from_train=from_train)
+    return Dataset(root=root, labels=labels, samples=_ordered(samples, len(labels)), split_from_train=from_train)
 
 
 def _scan(source: Path | str, table: TableWriter, track: Track) -> tuple[Path, tuple[str, ...], Sequence[str]]:
@@ -147,13 +171,13 @@ def _relabel(samples: Samples, names: Sequence[str], known: tuple[str, ...]) -> 
 
 
 def _check_counts(
-    source: Path | str, counts: Array, known: tuple[str, ...], *, own_labels: bool, training: bool
+    source: Path | str, counts: Array, known: tuple[str, ...], *, own_labels: bool, training: bool, what: str
 ) -> None:
-    """`counts` (classes, splits): every class is in train and, for training, there are two of two images each."""
+    """`counts` (classes, splits): every class is in train and, for training, there are two of two samples each."""
     untrained = np.flatnonzero((counts[:, 0] == 0) & counts.any(1))
     if not own_labels and len(untrained):
         raise DataError(
-            f"the class `{known[untrained[0]]}` of `{source}` has no train images", hint="add some or remove it"
+            f"the class `{known[untrained[0]]}` of `{source}` has no train {what}s", hint="add some or remove it"
         )
     if not training:
         return
@@ -162,7 +186,7 @@ def _check_counts(
         raise DataError(f"`{source}` has one class, `{known[trained[0]]}`", hint="a classifier needs at least two")
     single = np.flatnonzero(counts[:, 0] == 1)
     if len(single):
-        raise DataError(f"the class `{known[single[0]]}` has one train image", hint="each class needs at least two")
+        raise DataError(f"the class `{known[single[0]]}` has one train {what}", hint="each class needs at least two")
 
 
 def _class_counts(samples: Samples, classes: int) -> Array:

@@ -51,12 +51,12 @@ def remedy(mode: Mode, labels: Array) -> Remedy:
     return "weights" if found.ratio < SAMPLING_RATIO else "sampling"
 
 
-def explain(found: Imbalance, chosen: Remedy) -> str:
+def explain(found: Imbalance, chosen: Remedy, what: str = "images") -> str:
     """One line for people: how unequal the classes are, and what is done about it."""
-    sizes = f"The largest class has {found.largest} training images, the smallest {found.smallest}"
+    sizes = f"The largest class has {found.largest} training {what}, the smallest {found.smallest}"
     done = {
         "none": "nothing is done about it" if found.imbalanced else "no remedy is needed",
-        "weights": "the loss weighs each class by its effective number of images (Cui et al. 2019)",
+        "weights": f"the loss weighs each class by its effective number of {what} (Cui et al. 2019)",
         "sampling": "each epoch draws all classes equally often (Buda et al. 2018)",
     }
     return f"{sizes} (ratio {found.ratio:.1f}): {done[chosen]}."

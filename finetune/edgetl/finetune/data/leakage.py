@@ -52,7 +52,7 @@ class SharedGroups(msgspec.Struct, frozen=True, kw_only=True):
 class Leakage(msgspec.Struct, frozen=True, kw_only=True):
     """What was found. `near_searched` is false when there were more than `limit` images.
 
-    `contradicting` counts images whose content also stands under another label.
+    `contradicting` counts images whose content also stands under another label. `what`: what an "image" is called.
     """
 
     images: int
@@ -63,12 +63,17 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[SharedGroups, ...] = ()
     contradicting: int = 0
     contradictions: tuple[Pair, ...] = ()
+    what: str = "image"
 
     def lines(self) -> list[str]:
         """One sentence for each finding, for the user."""
-        said = [f"{_many_of(o.images, o.split)} also in {o.other} ({_shown(o.examples, '=')})" for o in self.exact]
+        said = [
+            f"{_many_of(o.images, o.split, self.what)} also in {o.other} ({_shown(o.examples, '=')})"
+            for o in self.exact
+        ]
         said += [
-            f"{_many_of(o.images, o.split)} nearly the same as images of {o.other} ({_shown(o.examples, '~')})"
+            f"{_many_of(o.images, o.split, self.what)} nearly the same as {self.what}s of {o.other} "
+            f"({_shown(o.examples, '~')})"
             for o in self.near
         ]
         for shared in self.groups:
@@ -76,22 +81,22 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
             noun = "group stands" if shared.groups == 1 else "groups stand"
             said.append(
                 f"{shared.groups:,} {noun} in both {shared.split} and {shared.other} ({names}), "
-                f"with {shared.images:,} images of {shared.split}"
+                f"with {shared.images:,} {self.what}s of {shared.split}"
             )
         if self.contradicting:
             pairs = _shown(self.contradictions, "=")
-            said.append(f"{_many(self.contradicting)} also under another label ({pairs})")
+            said.append(f"{_many(self.contradicting, self.what)} also under another label ({pairs})")
         if not self.near_searched:
-            said.append(f"near duplicates were not searched: {self.images:,} images are more than {self.limit:,}")
+            said.append(f"near duplicates were not searched: {self.images:,} {self.what}s are more than {self.limit:,}")
         return said
 
 
-def _many(images: int) -> str:
-    return "1 image is" if images == 1 else f"{images:,} images are"
+def _many(images: int, what: str) -> str:
+    return f"1 {what} is" if images == 1 else f"{images:,} {what}s are"
 
 
-def _many_of(images: int, split: str) -> str:
-    return f"1 image of {split} is" if images == 1 else f"{images:,} images of {split} are"
+def _many_of(images: int, split: str, what: str) -> str:
+    return f"1 {what} of {split} is" if images == 1 else f"{images:,} {what}s of {split} are"
 
 
 def _shown(pairs: tuple[Pair, ...], sign: str) -> str:
@@ -106,12 +111,21 @@ def find_leaks(dataset: Dataset, track: Track = silent, limit: int = 50_000) -> 
     samples = dataset.samples
     twins = _Twins(samples)
     searched = len(samples) <= limit
+    near = tuple(_near(dataset, twins, track)) if searched else ()
+    return msgspec.structs.replace(_equal(samples, twins), limit=limit, near_searched=searched, near=near)
+
+
+def find_equal(samples: Samples, what: str) -> Leakage:
+    """What `find_leaks` finds without looking at anything but contents, labels and groups; `what`: a word for one."""
+    return msgspec.structs.replace(_equal(samples, _Twins(samples)), what=what)
+
+
+def _equal(samples: Samples, twins: "_Twins") -> Leakage:
     return Leakage(
         images=len(samples),
-        limit=limit,
-        near_searched=searched,
+        limit=0,
+        near_searched=True,
         exact=tuple(found for pair in PAIRS if (found := twins.overlap(*pair)).images),
-        near=tuple(_near(dataset, twins, track)) if searched else (),
         groups=tuple(_shared_groups(samples)),
         contradicting=twins.contradicting,
         contradictions=twins.contradictions,

@@ -15,7 +15,6 @@ from edgetl.finetune.data.table import SPLIT_NAMES, TableWriter, stored
 from edgetl.types import Array
 
 COLUMNS = ("path", "label", "split", "group")
-NEEDED = COLUMNS[:2]
 BATCH = 4096
 """So many rows of a Parquet file are decoded at a time."""
 
@@ -102,15 +101,17 @@ def _check_distinct(source: Path, keys: Array) -> None:
 def _rows(source: Path) -> Iterator[Row]:
     if not source.is_file():
         raise DataError(f"the manifest `{source}` does not exist", hint="check the path")
-    return _csv_rows(source) if source.suffix.lower() == ".csv" else _parquet_rows(source)
+    return csv_rows(source, COLUMNS) if source.suffix.lower() == ".csv" else parquet_rows(source, COLUMNS)
 
 
-def _csv_rows(source: Path) -> Iterator[Row]:
+def csv_rows(source: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """The number of each line and what it has in the four `columns`; the first two are needed. Raises DataError."""
     try:
         with source.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream, skipinitialspace=True)
             header = [name.strip() for name in next(reader, [])]
-            places = [header.index(name) if name in header else None for name in _checked(source, header)]
+            known = checked_columns(source, header, columns)
+            places = [header.index(name) if name in header else None for name in known]
             for row in reader:
                 if row:
                     values = [row[i].strip() if i is not None and i < len(row) else "" for i in places]
@@ -121,7 +122,8 @@ def _csv_rows(source: Path) -> Iterator[Row]:
         ) from error
 
 
-def _parquet_rows(source: Path) -> Iterator[Row]:
+def parquet_rows(source: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """As `csv_rows`, with the numbers of rows. Raises DependencyError too."""
     if importlib.util.find_spec("pyarrow") is None:
         raise DependencyError("reading `.parquet` needs pyarrow", hint="pip install `edgetl[parquet]`")
     import pyarrow.parquet
@@ -130,14 +132,14 @@ def _parquet_rows(source: Path) -> Iterator[Row]:
     try:
         with pyarrow.parquet.ParquetFile(source, memory_map=True, buffer_size=2**16, pre_buffer=False) as file:
             header = file.schema_arrow.names
-            wanted = [name for name in _checked(source, header) if name in header]
+            wanted = [name for name in checked_columns(source, header, columns) if name in header]
             for batch in file.iter_batches(batch_size=BATCH, columns=wanted, use_threads=False):
-                columns = {name: _texts(batch.column(name).to_pylist()) for name in wanted}
+                found = {name: _texts(batch.column(name).to_pylist()) for name in wanted}
                 blank = [""] * len(batch)
-                for values in zip(*(columns.get(name, blank) for name in COLUMNS), strict=True):
+                for values in zip(*(found.get(name, blank) for name in columns), strict=True):
                     number += 1
-                    path, label, split, group = values
-                    yield number, path, label, split, group
+                    first, label, split, group = values
+                    yield number, first, label, split, group
     except (OSError, pyarrow.lib.ArrowException) as error:
         raise DataError(f"`{source}` cannot be read as Parquet: {first_line(error)}", hint="write it again") from error
 
@@ -146,21 +148,21 @@ def _texts(values: Iterable[object]) -> list[str]:
     return ["" if value is None else str(value).strip() for value in values]
 
 
-def _checked(source: Path, header: Sequence[str]) -> tuple[str, ...]:
+def checked_columns(source: Path, header: Sequence[str], columns: Sequence[str]) -> Sequence[str]:
     """The known columns; raises DataError when one is missing, or misspelt so that it would be passed over."""
-    for name in COLUMNS:
+    for name in columns:
         if name in header:
             if header.count(name) > 1:
                 raise DataError(f"`{source}` has two columns `{name}`", hint="remove one")
             continue
-        strange = [column for column in header if column not in COLUMNS]
+        strange = [column for column in header if column not in columns]
         close = difflib.get_close_matches(name, strange, n=1, cutoff=0.8)
         if close:
             raise DataError(f"`{source}` has a column `{close[0]}`", hint=f"did you mean `{name}`?")
-        if name in NEEDED:
+        if name in columns[:2]:
             shown = ", ".join(f"`{column}`" for column in header[:20]) or "no columns"
             raise DataError(
                 f"`{source}` has no column `{name}`, it has {shown}",
-                hint="it needs `path` and `label`, and may have `split` and `group`, separated by commas",
+                hint=f"it needs `{columns[0]}` and `label`, and may have `split` and `group`, separated by commas",
             )
-    return COLUMNS
+    return columns

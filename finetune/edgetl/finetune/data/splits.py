@@ -56,9 +56,9 @@ def _held(samples: Samples, rows: NDArray[np.int64] | None, fraction: float, see
     one = int(np.flatnonzero(labels == where)[0])
     row = one if rows is None else int(rows[one])
     raise DataError(
-        f"the groups leave no image of the class of `{samples.path(row)}` to hold out "
+        f"the groups leave nothing of the class of `{samples.path(row)}` to hold out "
         f"(it is in the group `{samples[row].group}`)",
-        hint="every class needs images of at least two groups; or give the split in the column `split`",
+        hint="every class needs samples of at least two groups; or give the split in the column `split`",
     )
 
 

@@ -109,4 +109,4 @@ def _shapes(
 
 def _height(epoch: Epoch) -> float:
     """The curve is the held-out metric, or the accuracy over training batches where nothing was held out."""
-    return epoch.train_top1 if epoch.val_metric is None else epoch.val_metric
+    return (epoch.train_top1 or 0.0) if epoch.val_metric is None else epoch.val_metric

@@ -22,7 +22,7 @@ class EpochLine(Protocol):
     @property
     def loss(self) -> float: ...
     @property
-    def train_top1(self) -> float: ...
+    def train_top1(self) -> float | None: ...
     @property
     def learning_rate(self) -> float: ...
     @property
@@ -30,15 +30,15 @@ class EpochLine(Protocol):
 
 
 def learning_section(
-    epochs: Sequence[EpochLine], scratch: Sequence[EpochLine], metric: str, comparison: Sequence[str]
+    epochs: Sequence[EpochLine], scratch: Sequence[EpochLine], metric: str, comparison: Sequence[str], what: str
 ) -> Section:
     """Loss, the held-out `metric` and learning rate by epoch; a run from `scratch` is drawn dashed beside it.
 
     `comparison`: what transfer gained over scratch, in words.
     """
     figure, words = _curves(epochs, scratch, metric)
-    text = "The training loss is over augmented batches" + (
-        "; held-out are the images kept aside for choosing." if _values(epochs, "val_metric") else "."
+    text = "The training loss is over the batches as they were drawn" + (
+        f"; held-out are the {what} kept aside for choosing." if _values(epochs, "val_metric") else "."
     )
     seconds = sum(epoch.seconds for epoch in epochs)
     text += f" {len(epochs)} epochs took {seconds:.0f} s."

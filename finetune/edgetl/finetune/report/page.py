@@ -28,7 +28,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     """A heading with a paragraph, a list, a table, a plot and a grid of pictures, each optional.
 
     `alt` says in words what the plot shows. `fold`: what one clicks on to see the table, which then comes last; without
-    it the table is open and before the plot.
+    it the table is open and before the plot. `wide`: the pictures have details that must be seen.
     """
 
     title: str
@@ -40,6 +40,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     plot: Figure | None = None
     alt: str = ""
     pictures: Sequence[Picture] = ()
+    wide: bool = False
 
 
 PLOT_WIDTH = 5.0
@@ -84,6 +85,8 @@ svg { max-width: 100%; height: auto } figure { margin: 1rem 0; overflow-x: auto 
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: 1rem; padding: 0 }
 .pictures li { list-style: none; font-size: .8rem; line-height: 1.35; overflow-wrap: anywhere }
 .pictures img { width: 7rem; height: auto; display: block; margin-bottom: .3rem }
+.pictures.wide { grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)) }
+.pictures.wide img { width: 100% }
 .pictures span { display: block } summary { cursor: pointer }
 @media screen and (prefers-color-scheme: dark) {
   body { background: #141414; color: #e6e6e6 } th, td { border-color: #444 } pre { background: #262626 }
@@ -104,7 +107,7 @@ svg { max-width: 100%; height: auto } figure { margin: 1rem 0; overflow-x: auto 
 {{ svg(section.plot, loop.index) }}</figure>{% endif %}
 {% if section.rows and section.fold %}<details><summary>{{ section.fold }}</summary>
 {{ table(section) }}</details>{% endif %}
-{% if section.pictures %}<ul class="pictures">{% for picture in section.pictures %}
+{% if section.pictures %}<ul class="pictures{{ " wide" if section.wide }}">{% for picture in section.pictures %}
 <li><img src="{{ data_url(picture.jpeg) }}" alt="{{ picture.alt }}">
 {% for line in picture.caption %}<span>{{ line }}</span>{% endfor %}</li>{% endfor %}</ul>{% endif %}
 </section>{% endfor %}

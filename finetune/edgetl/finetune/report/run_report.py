@@ -8,13 +8,13 @@ import msgspec
 from edgetl.finetune.evaluation.calibration import Answers
 from edgetl.finetune.evaluation.metrics import Evaluation
 from edgetl.finetune.head.logistic import Candidate
+from edgetl.finetune.material import Classifier
 from edgetl.finetune.report.data import data_sections
 from edgetl.finetune.report.learning import EpochLine, learning_section, regularisation_section
 from edgetl.finetune.report.page import Section, write_page
 from edgetl.finetune.report.scores import score_sections, shown
 from edgetl.finetune.report.trust import Mistake, mistakes_section, reliability_section
 from edgetl.run import Run, SampleRecord
-from edgetl.tasks import Task
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +23,8 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     `strategy`: which strategy, and why, line by line. `findings`: lines about the data, such as imbalance and leakage.
     `scratch`: the epochs of a run from scratch to compare with, `comparison` what they show in words.
     `metric`: what the epochs' `val_metric` is. `evaluation`: the scores on the headline split.
-    `uncalibrated`, `calibrated`: the same images' answers without and with the task's temperature.
+    `uncalibrated`, `calibrated`: the same samples' answers without and with the task's temperature.
+    `given`: what the model takes, in words; `what` its samples are called.
     """
 
     strategy: Sequence[str] = ()
@@ -36,12 +37,14 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     uncalibrated: Answers | None = None
     calibrated: Answers | None = None
     mistakes: Sequence[Mistake] = ()
+    given: str = ""
+    what: str = "images"
 
 
 def write_report(
     path: Path,
     run: Run,
-    task: Task,
+    task: Classifier,
     history: Sequence[msgspec.Struct],
     command: str,
     *,
@@ -50,11 +53,11 @@ def write_report(
     """Writes the page; `history`: the lines of metrics.jsonl, `command`: the command line that does the same again."""
     told = story or Story()
     score = ", ".join(f"{name} {shown(name, value)}" for name, value in run.metrics.items())
-    images = run.data.counts.get(run.headline, 0)
-    summary = f"{run.backbone}, strategy {run.strategy}: {score} on {images} {run.headline} images."
+    samples = run.data.counts.get(run.headline, 0)
+    summary = f"{run.backbone}, strategy {run.strategy}: {score} on {samples} {run.headline} {told.what}."
     sections = [
         *([Section(title="Strategy", lines=told.strategy)] if told.strategy else []),
-        *data_sections(run, task, told.samples, told.findings),
+        *data_sections(run, task, told.samples, told.findings, told.given, told.what),
         *_learning(history, told),
         *_scores(run, task, told),
         _weights(run),
@@ -66,16 +69,16 @@ def _learning(history: Sequence[msgspec.Struct], story: Story) -> list[Section]:
     epochs = [line for line in history if isinstance(line, EpochLine)]
     candidates = [line for line in history if isinstance(line, Candidate)]
     return [
-        *([learning_section(epochs, story.scratch, story.metric, story.comparison)] if epochs else []),
+        *([learning_section(epochs, story.scratch, story.metric, story.comparison, story.what)] if epochs else []),
         *([regularisation_section(candidates)] if candidates else []),
     ]
 
 
-def _scores(run: Run, task: Task, story: Story) -> list[Section]:
+def _scores(run: Run, task: Classifier, story: Story) -> list[Section]:
     before, after = story.uncalibrated, story.calibrated
     return [
-        *(score_sections(story.evaluation, run.headline) if story.evaluation else []),
-        *([reliability_section(before, after, task.temperature)] if before or after else []),
+        *(score_sections(story.evaluation, run.headline, story.what) if story.evaluation else []),
+        *([reliability_section(before, after, task.temperature, story.what)] if before or after else []),
         *([mistakes_section(story.mistakes)] if story.mistakes else []),
     ]
 

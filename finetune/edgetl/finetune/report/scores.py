@@ -25,15 +25,15 @@ NAMES = {
 }
 
 
-def score_sections(evaluation: Evaluation, split: str) -> list[Section]:
+def score_sections(evaluation: Evaluation, split: str, what: str) -> list[Section]:
     """The scores on `split`, those of each class, and the confusions."""
     rows = [
         (NAMES.get(name, name), shown(name, v), _interval(name, v, evaluation))
         for name, v in evaluation.metrics.items()
     ]
-    text = f"On {evaluation.samples} {split} images; intervals are Wilson's, 95 %."
+    text = f"On {evaluation.samples} {split} {what}; intervals are Wilson's, 95 %."
     scores = Section(title="Scores", text=text, header=("metric", "value", "interval"), rows=rows)
-    return [scores, _classes(evaluation), _confusion(evaluation)]
+    return [scores, _classes(evaluation, what), _confusion(evaluation, what)]
 
 
 def shown(name: str, value: float) -> str:
@@ -50,7 +50,7 @@ def _interval(name: str, value: float, evaluation: Evaluation) -> str:
     return f"{bounds.low:.1%} … {bounds.high:.1%}"
 
 
-def _classes(evaluation: Evaluation) -> Section:
+def _classes(evaluation: Evaluation, what: str) -> Section:
     scores, text = list(evaluation.classes), ""
     if len(scores) > MAX_LISTED_CLASSES:
         occurring = [score for score in scores if score.samples]
@@ -60,15 +60,16 @@ def _classes(evaluation: Evaluation) -> Section:
         (s.label, str(s.samples), *(f"{v:.1%}" if s.samples else "–" for v in (s.precision, s.recall, s.f1)))
         for s in scores
     ]
-    return Section(title="Classes", text=text, header=("class", "images", "precision", "recall", "F1"), rows=rows)
+    return Section(title="Classes", text=text, header=("class", what, "precision", "recall", "F1"), rows=rows)
 
 
-def _confusion(evaluation: Evaluation) -> Section:
+def _confusion(evaluation: Evaluation, what: str) -> Section:
     """A matrix while it can be read, else the most frequent confusions."""
     names = [score.label for score in evaluation.classes]
     if len(names) <= MAX_MATRIX_CLASSES:
-        figure, words = _matrix(evaluation)
-        text = "Images by true (row) and predicted (column) label; the darker, the larger the share of its row."
+        figure, words = _matrix(evaluation, what)
+        text = f"{what.capitalize()} by true (row) and predicted (column) label; "
+        text += "the darker, the larger the share of its row."
         return Section(title="Confusion matrix", text=text, plot=figure, alt=words)
     wrong = sorted((cell for cell in evaluation.confusion if cell[0] != cell[1]), key=lambda cell: -cell[2])
     images = {score.label: score.samples for score in evaluation.classes}
@@ -76,12 +77,16 @@ def _confusion(evaluation: Evaluation) -> Section:
         (names[true], names[predicted], str(count), f"{count / images[names[true]]:.1%}")
         for true, predicted, count in wrong[:FREQUENT_CONFUSIONS]
     ]
-    text = f"The {len(rows)} most frequent of {len(wrong)} kinds." if rows else "No image was taken for another label."
-    header = ("true", "predicted", "images", "share of the true label")
+    text = (
+        f"The {len(rows)} most frequent of {len(wrong)} kinds."
+        if rows
+        else f"No {what.removesuffix('s')} was taken for another label."
+    )
+    header = ("true", "predicted", what, "share of the true label")
     return Section(title="Confusions", text=text, header=header, rows=rows)
 
 
-def _matrix(evaluation: Evaluation) -> tuple[Figure, str]:
+def _matrix(evaluation: Evaluation, what: str) -> tuple[Figure, str]:
     """Counts in a grid of true by predicted label; the colour is the share of the true label's samples."""
     names = [score.label for score in evaluation.classes]
     counts = np.zeros((len(names), len(names)), np.int64)
@@ -105,7 +110,7 @@ def _matrix(evaluation: Evaluation) -> tuple[Figure, str]:
     axes.set(xlabel="predicted", ylabel="true", aspect="equal")
     axes.invert_yaxis()
     right = int(np.trace(counts))
-    return figure, f"Confusion matrix of {len(names)} labels: {right} of {counts.sum()} images lie on the diagonal."
+    return figure, f"Confusion matrix of {len(names)} labels: {right} of {counts.sum()} {what} lie on the diagonal."
 
 
 def _short(count: int) -> str:

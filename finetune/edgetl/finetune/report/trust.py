@@ -18,38 +18,45 @@ THUMBNAIL_SIDE = 112
 
 
 class Mistake(msgspec.Struct, frozen=True, kw_only=True):
-    """A wrong answer: the true and the predicted label's name, its probability, uint8 RGB pixels (height, width, 3)."""
+    """A wrong answer: the true and the predicted label's name, its probability, and what was shown.
+
+    That is uint8 RGB pixels (height, width, 3), or a text.
+    """
 
     path: str
     truth: str
     predicted: str
     probability: float
-    pixels: Pixels
+    shown: Pixels | str
 
 
-def reliability_section(before: Answers | None, after: Answers | None, temperature: float) -> Section:
+def reliability_section(before: Answers | None, after: Answers | None, temperature: float, what: str) -> Section:
     """How far confidence and accuracy agree, `before` and `after` the temperature."""
     named = [("as trained", before), (f"with temperature {temperature:.3g}", after)]
     errors = [
-        f"{name}: {expected_calibration_error(given.confidence, given.correct):.1%} on {len(given.confidence)} images"
+        f"{name}: {expected_calibration_error(given.confidence, given.correct):.1%} on {len(given.confidence)} {what}"
         for name, given in named
         if given is not None
     ]
-    figure, words = _diagram(before, after)
+    figure, words = _diagram(before, after, what)
     text = f"Expected calibration error: {'; '.join(errors)}. On the diagonal the model is right as often as it claims."
     return Section(title="Reliability", text=text, plot=figure, alt=words)
 
 
 def mistakes_section(mistakes: Sequence[Mistake]) -> Section:
-    """The most confident of the mistakes as thumbnails."""
+    """The most confident of the mistakes: pictures as thumbnails, texts in a table."""
     worst = sorted(mistakes, key=lambda mistake: -mistake.probability)[:MAX_MISTAKES]
     text = f"The {len(worst)} wrong answers with the highest probability; each may be a wrong label as well."
-    return Section(title="Most confident mistakes", text=text, pictures=[_picture(mistake) for mistake in worst])
+    rows = [(each.shown, each.truth, f"{each.predicted}, {each.probability:.1%}", each.path)
+            for each in worst if isinstance(each.shown, str)]  # fmt: skip
+    pictures = [_picture(each, each.shown) for each in worst if not isinstance(each.shown, str)]
+    header = ("text", "true", "said", "row") if rows else ()
+    return Section(title="Most confident mistakes", text=text, pictures=pictures, header=header, rows=rows)
 
 
-def _picture(mistake: Mistake) -> Picture:
+def _picture(mistake: Mistake, pixels: Pixels) -> Picture:
     stream = io.BytesIO()
-    image = Image.fromarray(mistake.pixels)
+    image = Image.fromarray(pixels)
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     image.save(stream, "JPEG", quality=80)
     probability, name = f"{mistake.probability:.1%}", PurePath(mistake.path).name
@@ -60,7 +67,7 @@ def _picture(mistake: Mistake) -> Picture:
     )
 
 
-def _diagram(before: Answers | None, after: Answers | None) -> tuple[Figure, str]:
+def _diagram(before: Answers | None, after: Answers | None, what: str) -> tuple[Figure, str]:
     """Accuracy by confidence above the share of images in each bin, without and with the temperature."""
     figure = Figure(figsize=(PLOT_WIDTH, 5.4))
     axes, shares = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -80,7 +87,7 @@ def _diagram(before: Answers | None, after: Answers | None) -> tuple[Figure, str
         words.append(f"{name}: mean confidence {given.confidence.mean():.1%}, right {given.correct.mean():.1%}")
     axes.set(ylabel="right (%)", xlim=(0, 100), ylim=(0, 102))
     axes.legend(fontsize=9, loc="upper left")
-    shares.set(xlabel="confidence (%)", ylabel="images (%)")
+    shares.set(xlabel="confidence (%)", ylabel=f"{what} (%)")
     figure.align_ylabels()
     figure.tight_layout()
     return figure, "Reliability diagram; " + "; ".join(words) + "."

@@ -22,7 +22,8 @@ from edgetl.finetune.backbones.registry import get_backbone
 from edgetl.finetune.config import FinetuneConfig
 from edgetl.finetune.data.dataset import Dataset, read_dataset
 from edgetl.finetune.evaluation.headline import metric_of
-from edgetl.finetune.stage import finetune, unfinished_folder
+from edgetl.finetune.interrupted import unfinished_folder
+from edgetl.finetune.stage import finetune
 from edgetl.finetune.strategies import AUTO, get_strategy, without_effect
 from edgetl.finetune.sweep.ledger import (
     JOURNAL,

@@ -24,14 +24,15 @@ class TrainingError(ConfigError):
 
 
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of metrics.jsonl. `loss` and `train_top1` are over the augmented training batches.
+    """One line of metrics.jsonl. `loss` and `train_top1` are over the augmented training batches, the
+    latter None for what has no single right answer.
 
     `val_loss` and `val_metric` are on the samples set aside for choices, None when there are none.
     """
 
     epoch: int
     loss: float
-    train_top1: float
+    train_top1: float | None = None
     learning_rate: float
     seconds: float
     images_per_second: float = 0.0

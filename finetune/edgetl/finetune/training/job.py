@@ -30,7 +30,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Everything one training needs. `truths` are the labels of the training positions, `held` those set aside.
 
     `enter` prepares the part that learns in a phase; `score` turns logits and truths into (metric, loss);
-    `path` names the file of a position; `class_weights` has one weight a label.
+    `path` names the file of a position; `class_weights` has one weight a label. `arrange` may reorder an epoch's
+    positions, such as to bring equal lengths into one batch; `samples` is what they are called.
     """
 
     model: nn.Module
@@ -47,4 +48,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     team: Team
     class_weights: NDArray[np.float32] | None = None
     sampling: bool = False
+    arrange: Callable[[NDArray[np.int64], np.random.Generator], NDArray[np.int64]] = lambda order, rng: order
+    samples: str = "images"
     observe: Callable[[Epoch], None] = lambda epoch: None

@@ -46,7 +46,7 @@ def train(job: Job, checkpoint: Checkpoint, track: Track) -> list[Epoch]:
     _restore(checkpoint, model, optimizer, average)
     steps = steps_of(job)
     loss_of = criterion(config, job.class_weights).to(team.device)
-    bar = track(range(steps * config.epochs), lambda: _line(state), steps * config.epochs)
+    bar = track(range(steps * config.epochs), lambda: _line(state, job.samples), steps * config.epochs)
     for _ in range((state.epoch - 1) * steps + state.step):
         next(bar)
     saved = time.monotonic()
@@ -145,6 +145,7 @@ def _batches(job: Job, epoch: int, steps: int) -> list[NDArray[np.int64]]:
     """This process's positions of every step of an epoch, drawn from the seed and the epoch alone."""
     rng = np.random.default_rng([job.seed, epoch])
     order = balanced_order(job.truths, rng) if job.sampling else rng.permutation(len(job.truths))
+    order = job.arrange(order, rng)
     size = min(job.config.batch_size, len(order))
     return [np.sort(order[i * size : (i + 1) * size])[job.team.rank :: job.team.size] for i in range(steps)]
 
@@ -165,7 +166,7 @@ def _count(state: Progress, loss: float, logits: Tensor, targets: Tensor, clock:
     return now
 
 
-def _line(state: Progress) -> str:
+def _line(state: Progress, samples: str) -> str:
     """What the progress bar says."""
     if not state.seen:
         return f"train · epoch {state.epoch}"
@@ -173,7 +174,7 @@ def _line(state: Progress) -> str:
     held = f" · held-out {state.history[-1].val_metric:.1%}" if state.history and state.history[-1].val_metric else ""
     return (
         f"train · epoch {state.epoch} · loss {state.loss_sum / state.seen:.3f} · "
-        f"top-1 {state.right / state.seen:.1%}{held} · {speed:.0f} images/s"
+        f"top-1 {state.right / state.seen:.1%}{held} · {speed:.0f} {samples}/s"
     )
 
 

@@ -1,0 +1,1 @@
+"""Detectors on the registry's backbones: what they learn by, and what their graphs answer."""
