@@ -25,6 +25,7 @@ class ExportConfig(msgspec.Struct, frozen=True, kw_only=True):
     `max_drop`: percentage points that an int8 variant may lose before more is tried; None takes the bound of
     `device`, a profile, or of this machine. `escalate` False makes them once. `calibration_samples` None: as many
     as measuring shows to be enough.
+    `nms`: who suppresses boxes that repeat an object, of a detector.
     `seed` draws the calibration and the golden samples. `data` is the data folder if it moved since the run.
     """
 
@@ -37,6 +38,7 @@ class ExportConfig(msgspec.Struct, frozen=True, kw_only=True):
     device: str | None = None
     opset: int = 20
     embedding: bool = False
+    nms: Literal["device", "graph"] = "device"
     seed: int = 0
     data: str | None = None
 
@@ -49,7 +51,8 @@ class ExportConfig(msgspec.Struct, frozen=True, kw_only=True):
     def options(self) -> dict[str, Option | None]:
         """What the manifest keeps of it: everything but the place of the data."""
         kept = {**msgspec.structs.asdict(self), "variants": ",".join(self.variants) if self.variants else None}
-        return {name: value for name, value in kept.items() if name != "data"}
+        unsaid = {"data"} if self.nms == "graph" else {"data", "nms"}
+        return {name: value for name, value in kept.items() if name not in unsaid}
 
 
 class ExportedVariant(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,7 +38,7 @@ READY = "import urllib.request as r; r.urlopen('http://127.0.0.1:{port}/v2/healt
 def containerfile(manifest: Manifest, name: str) -> str:
     """For the bundle's engines on a processor; it runs as a user without rights on a read-only root."""
     engines = {variant.engine for variant in manifest.variants if variant.status != "failed"}
-    extras = ",".join([*(extra for extra in EXTRAS if extra in engines), "serve"])
+    extras = ",".join([*(extra for extra in EXTRAS if extra in engines), *manifest.task.extras, "serve"])
     return RECIPE.format(
         base=BASE, extras=extras, version=version("edgetl"), user=USER, bundle=f"/bundles/{name}", port=PORT,
         ready=_exec("python", "-c", READY.format(port=PORT)), command=_exec(*command_line(name)),

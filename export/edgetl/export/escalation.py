@@ -88,6 +88,8 @@ def _ladder(workshop: Workshop, name: str, plain: Quantisation, max_drop: float)
         yield step, candidate, gains and _plausible(workshop, name, candidate, max_drop)
         best = candidate if gains else best
     yield from _kept_in_float(workshop, name, best, max_drop)
+    if not workshop.retrains:
+        return
     trained = structs.replace(best, trained=True)
     gains = _gains(workshop, name, trained, best)
     yield "training under quantisation", trained, gains and _plausible(workshop, name, trained, max_drop)

@@ -1,5 +1,6 @@
 """What torch's exporter wrote, made fit to ship: folded, shaped, well named, with nothing of the machine in it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -15,6 +16,7 @@ from edgetl.errors import ArtefactError, first_line
 from edgetl.export.naming import rename
 from edgetl.files import write_bytes
 from edgetl.finetune.graph import MAX_BYTES
+from edgetl.types import TensorSpec
 
 FOLDED_VALUES = 2**24
 """The largest constant folding may write, in values: beyond, a mask for many windows would swell the file."""
@@ -23,15 +25,15 @@ LARGE_BYTES = 1024
 """What is larger is a weight and no shape, whose values would count."""
 
 
-def finish(path: Path) -> None:
+def finish(path: Path, inputs: Sequence[TensorSpec]) -> None:
     """Rewrites the ONNX file `export_onnx` wrote as one that two machines write alike, byte for byte.
 
     Constants are folded, every tensor has its shape, nodes and tensors are named after the torch modules they come
-    from, and neither paths nor code of this machine remain. Only the batch is dynamic. Finishing again changes
-    nothing. Raises ArtefactError for a file that is no valid model, keeps weights elsewhere or exceeds 2 GiB.
+    from, and neither paths nor code of this machine remain. Only axes that `inputs` names are dynamic. Finishing again
+    changes nothing. Raises ArtefactError for a file that is no valid model, keeps weights elsewhere or exceeds 2 GiB.
     """
     model = _read(path)
-    _check_axes(path, model)
+    _check_axes(path, model, inputs)
     try:
         model = _folded(model)
         rename(model)
@@ -59,21 +61,32 @@ def _read(path: Path) -> ModelProto:
     return model
 
 
-def _check_axes(path: Path, model: ModelProto) -> None:
-    """Raises ArtefactError unless the first axis of each input and output, and no other, is the one dynamic batch."""
+def _check_axes(path: Path, model: ModelProto, inputs: Sequence[TensorSpec]) -> None:
+    """Raises ArtefactError unless the axes are dynamic that have a name in `inputs`, and no other; of outputs, the
+    batch alone.
+    """
+    wanted = {spec.name: spec.shape for spec in inputs}
     batches = set()
     for value in (*model.graph.input, *model.graph.output):
         axes = [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
-        fixed = len(axes) > 1 and all(isinstance(axis, int) and axis > 0 for axis in axes[1:])
-        if not fixed or not isinstance(axes[0], str):
+        shape = wanted.get(value.name, ("batch", *axes[1:]))
+        fits = len(axes) == len(shape) and len(axes) > 1 and isinstance(axes[0], str)
+        if not fits or any(not _as_said(axis, said) for axis, said in zip(axes[1:], shape[1:], strict=True)):
             shown = " × ".join(str(axis or "?") for axis in axes)
             raise ArtefactError(
-                f"`{value.name}` of `{path}` is {shown}, but the batch and nothing else may be dynamic",
+                f"`{value.name}` of `{path}` is {shown}, but the batch and nothing else may be dynamic"
+                if all(isinstance(axis, int) for spec in inputs for axis in spec.shape[1:])
+                else f"`{value.name}` of `{path}` is {shown}, which are other axes than the task's",
                 hint="export it with a fixed height and width",
             )
         batches.add(axes[0])
     if len(batches) != 1:
         raise ArtefactError(f"`{path}` has several batches: `{'`, `'.join(sorted(batches))}`", hint="export it again")
+
+
+def _as_said(axis: int | str, said: int | str) -> bool:
+    """A named axis is dynamic, a length is that length."""
+    return isinstance(axis, str) if isinstance(said, str) else axis == said and said > 0
 
 
 def _folded(model: ModelProto) -> ModelProto:

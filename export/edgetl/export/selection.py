@@ -5,16 +5,20 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
-from edgetl.devices.numerics import Distance, compare
-from edgetl.devices.statistics import p_above
-from edgetl.export.golden import stratified
+from edgetl.devices.answers import Answers
+from edgetl.devices.judging import judging_of
+from edgetl.devices.measures import own_measure
+from edgetl.devices.numerics import Distance
+from edgetl.export.golden import answers_to, stratified
+from edgetl.export.networks.network import Answering
+from edgetl.manifest import TaskResult
 from edgetl.run import SampleRecord
-from edgetl.types import Array, Pixels
+from edgetl.tasks import Task
+from edgetl.tasks.inputs import Inputs
+from edgetl.types import Array, Outputs
 
 MAX_CALIBRATION = 512
 MAX_SELECTION = 128
-STRANGE = 0.2
-"""Among 64 images one lost answer is nothing strange for a drop of one point (0.477), two are, just (0.199)."""
 
 
 class TrainingImages(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,38 +37,44 @@ def training_images(samples: Sequence[SampleRecord], seed: int, asked: int | Non
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """`pixels` uint8 (images, height, width, 3), `truths` (images,), torch's `logits` (images, labels)."""
+    """`inputs` of some samples, what is true of them, and the reference's `outputs`, each a row a sample."""
 
-    pixels: Pixels
+    task: Task
+    inputs: Inputs
     truths: Array
-    logits: Array
-    temperature: float
+    outputs: Outputs
 
     def first(self, count: int) -> "Selection":
-        """The first `count` images only."""
+        """The first `count` samples only."""
+        outputs = {name: array[:count] for name, array in self.outputs.items()}
         return msgspec.structs.replace(
-            self, pixels=self.pixels[:count], truths=self.truths[:count], logits=self.logits[:count]
-        )
+            self, inputs=self.inputs.first(count), truths=self.truths[:count], outputs=outputs
+        )  # fmt: skip
 
-    def measure(self, predict: Callable[[Pixels], Array]) -> "Measured":
-        """What `predict`, from pixels to logits, does to these images."""
-        logits = np.concatenate([predict(self.pixels[i : i + 8]) for i in range(0, len(self.pixels), 8)])
-        before, after = self.logits.argmax(1) == self.truths, logits.argmax(1) == self.truths
+    def measure(self, answering: Answering) -> "Measured":
+        """What a model that answers so does to these samples."""
+        outputs = answers_to(answering, self.inputs, self.task)
+        answers = Answers(
+            samples=np.arange(len(self.inputs), dtype=np.uint64),
+            truths=self.truths,
+            reference=self.task.findings(self.outputs),
+            variant=self.task.findings(outputs),
+        )
+        measure = own_measure(self.task)
         return Measured(
-            distance=compare(logits, self.logits, self.temperature),
-            lost=int(np.sum(before & ~after)),
-            gained=int(np.sum(after & ~before)),
+            distance=judging_of(self.task).distance(outputs, self.outputs, self.task),
+            result=measure.result(answers),
+            conceivable=measure.conceivable,
         )
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """The distance of the logits from torch's; `lost` right answers became wrong, `gained` wrong ones right."""
+    """The distance of the answers from the reference's, and the metric of both."""
 
     distance: Distance
-    lost: int
-    gained: int
+    result: TaskResult
+    conceivable: Callable[[TaskResult, float], bool]
 
     def plausible(self, max_drop: float, least_db: float) -> bool:
         """Whether a drop of at most `max_drop` points is no strange thing to suspect, and the SQNR is enough."""
-        chance = p_above(self.lost, self.gained, self.distance.samples, max_drop / 100, STRANGE)
-        return chance > STRANGE and self.distance.sqnr_db >= least_db
+        return self.conceivable(self.result, max_drop) and self.distance.sqnr_db >= least_db

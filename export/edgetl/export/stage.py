@@ -2,10 +2,10 @@
 
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 from msgspec import structs
 
 from edgetl import plugins
@@ -13,15 +13,16 @@ from edgetl.bundle import Bundle, file_records, write_manifest
 from edgetl.devices.profile import Profile
 from edgetl.devices.verdict import Report
 from edgetl.export.config import ExportConfig, ExportResult, chosen_variants, for_device, judging_profile
-from edgetl.export.content import source_record, write_content, write_graph
+from edgetl.export.content import source_record, write_content
 from edgetl.export.escalation import Made, escalate
+from edgetl.export.golden import answers_to
+from edgetl.export.networks import GraphWishes
 from edgetl.export.outcome import listed, with_verdicts
 from edgetl.export.report import write_report
 from edgetl.export.selection import Selection, TrainingImages, training_images
-from edgetl.export.source import Source, check_unchanged, open_source, pixels_of
+from edgetl.export.source import Source, check_unchanged, known, open_source
 from edgetl.export.workshop import Workshop
-from edgetl.finetune.graph import deploy, torch_predictor
-from edgetl.manifest import CalibrationPoint, Manifest, Quantisation
+from edgetl.manifest import CalibrationPoint, Manifest, Quantisation, VariantRecord
 from edgetl.run import SampleRecord
 from edgetl.staging import check_target, staged_directory
 from edgetl.types import Track, silent
@@ -33,29 +34,47 @@ DEFAULT_CALIBRATION = 128
 def export(
     run: Path, out: Path, config: ExportConfig, *, overwrite: bool = False, track: Track = silent
 ) -> tuple[ExportResult, Report]:
+    """Writes the bundle `out` of a run; as `make_bundle`."""
+    wishes = GraphWishes(embedding=config.embedding, nms=config.nms)
+
+    def opened() -> Source:
+        return open_source(run, Path(config.data) if config.data else None, wishes)
+
+    return make_bundle(opened, out, config, inputs=(run,), overwrite=overwrite, track=track)
+
+
+def make_bundle(
+    opened: Callable[[], Source],
+    out: Path,
+    config: ExportConfig,
+    *,
+    inputs: Sequence[Path],
+    overwrite: bool = False,
+    track: Track = silent,
+) -> tuple[ExportResult, Report]:
     """Writes the bundle `out`, whole or not at all, and judges its variants on this machine.
 
-    An int8 variant that loses more than allowed is made again with more effort until it holds or nothing is left.
+    `opened` opens what it is made from, which lies in `inputs`. An int8 variant that loses more than allowed is made
+    again with more effort until it holds or nothing is left.
     Raises ConfigError, DependencyError, ArtefactError, DataError or EngineError.
     """
     began = time.perf_counter()
-    check_target(out, overwrite=overwrite, inputs=(run,))
+    check_target(out, overwrite=overwrite, inputs=inputs)
     config = for_device(config)
     names, refused = chosen_variants(config.variants, config.device)
     profile = judging_profile(config)
-    source = open_source(run, Path(config.data) if config.data else None)
+    source = opened()
     images = training_images(source.split("train"), config.seed, config.calibration_samples)
-    check_unchanged(source.root, [*images.calibration, *images.selection, *source.split("val")])
-    deployed = deploy(source.model, source.task, embedding=config.embedding)
+    check_unchanged(source, [*images.calibration, *images.selection, *source.split("val")])
     with staged_directory(out, overwrite=overwrite) as staging, tempfile.TemporaryDirectory() as work:
-        draft = write_content(staging, source, deployed, config, names, track)
-        for _ in track([0], "torch → ONNX", 1):
-            write_graph(deployed, source, config, Path(work) / "source.onnx")
+        draft = write_content(staging, source, config, names, track)
+        for _ in track([0], "fp32 graph", 1):
+            source.network.write(Path(work) / "source.onnx", config.opset)
         with closing(_open_workshop(staging, Path(work), source, config, profile, images, track)) as workshop:
             recipe, curve = _recipe(workshop, config)
             draft = structs.replace(
                 draft,
-                variants=tuple(workshop.convert(name, recipe) for name in track(names, "convert", len(names))),
+                variants=tuple(_made(workshop, name, recipe) for name in track(names, "convert", len(names))),
                 refused=refused,
                 calibration_curve=curve,
                 source=source_record(source, config, images.calibration[: recipe.samples]),
@@ -71,6 +90,12 @@ def export(
     ), report
 
 
+def _made(workshop: Workshop, name: str, recipe: Quantisation) -> VariantRecord:
+    """The variant's files, quantised in the way that is best for it."""
+    quantisation, ways = workshop.chosen_way(name, recipe)
+    return structs.replace(workshop.convert(name, quantisation), ways=ways)
+
+
 def _open_workshop(
     folder: Path,
     work: Path,
@@ -80,13 +105,10 @@ def _open_workshop(
     images: TrainingImages,
     track: Track,
 ) -> Workshop:
-    calibration = pixels_of(images.calibration, source.root, source.task, track, "decode calibration images")
+    calibration = known(source, images.calibration, track, "prepare calibration samples").inputs
 
     def retrain(path: Path) -> None:
-        from edgetl.export.quantisation.training import train_quantised  # only the last resort needs it
-
-        deployed = deploy(source.model, source.task, embedding=config.embedding)
-        write_graph(train_quantised(deployed, calibration, config.seed, track=track), source, config, path)
+        source.network.retrain(calibration, config.seed, track).write(path, config.opset)
 
     return Workshop(
         folder,
@@ -96,7 +118,7 @@ def _open_workshop(
         calibration=calibration,
         selection=_selection(source, images.selection, track),
         per_tensor=config.per_tensor,
-        retrain=retrain,
+        retrain=retrain if source.network.trainable else None,
         track=track,
     )
 
@@ -105,19 +127,14 @@ def _selection(source: Source, samples: tuple[SampleRecord, ...], track: Track) 
     """The images to choose by, answered by torch; None when there are none to spare."""
     if not samples:
         return None
-    pixels = pixels_of(samples, source.root, source.task, track, "decode images to choose by")
-    predict = torch_predictor(source.model, source.task)
-    return Selection(
-        pixels=pixels,
-        truths=np.array([sample.label for sample in samples]),
-        logits=np.concatenate([predict(pixels[i : i + 8]) for i in range(0, len(pixels), 8)]),
-        temperature=source.task.temperature,
-    )
+    found = known(source, samples, track, "prepare samples to choose by")
+    outputs = answers_to(source.network.answer, found.inputs, source.task)
+    return Selection(task=source.task, inputs=found.inputs, truths=found.truths, outputs=outputs)
 
 
 def _recipe(workshop: Workshop, config: ExportConfig) -> tuple[Quantisation, tuple[CalibrationPoint, ...]]:
     """How int8 variants are made at first, and the curve their number of images was read from."""
-    available = len(workshop.calibration_images)
+    available = len(workshop.calibration_inputs)
     measured = config.calibration_samples is None and workshop.selection is not None
     if not measured or plugins.missing(plugins.ENGINES["onnxruntime"]):
         return Quantisation(samples=min(available, config.calibration_samples or DEFAULT_CALIBRATION)), ()

@@ -14,13 +14,13 @@ from edgetl.manifest import Manifest, VariantRecord
 from edgetl.staging import staged_directory
 from edgetl.types import TensorSpec
 
-TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
+TYPES = {"uint8": "TYPE_UINT8", "int64": "TYPE_INT64", "float32": "TYPE_FP32"}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 LABELLED = "probabilities"
 """The output whose positions Triton's classification extension calls by `labels.txt`."""
 
 MAX_BATCH = {"cpu": 8, "cuda": 32}
-"""The most images Triton puts together; ONNX Runtime on a CPU gains nothing from larger batches."""
+"""The most samples Triton puts together, texts only of one length; ONNX Runtime on a CPU gains nothing from more."""
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,10 +48,11 @@ def write_repository(
 ) -> Path:
     """Writes `out`/NAME (config.pbtxt, labels.txt, version 1 of the model), whole or not at all; returns the folder.
 
-    `name` is the bundle's and the variant's unless given; other models in `out` stay. `fast`: what is not quantised
-    may run in what the engine chooses, where Triton has no option for the precision the variant declares. Raises
-    ConfigError for a name Triton cannot have, for a folder that is there unless `overwrite`, and for a variant Triton
-    cannot run as declared; ArtefactError for one that is not in the bundle, or whose files were changed.
+    Beside them lies what a client needs to prepare samples, such as `tokenizer.json`. `name` is the bundle's and the
+    variant's unless given; other models in `out` stay. `fast`: what is not quantised may run in what the engine
+    chooses, where Triton has no option for the precision the variant declares. Raises ConfigError for a name Triton
+    cannot have, for a folder that is there unless `overwrite`, and for a variant Triton cannot run as declared;
+    ArtefactError for one that is not in the bundle, or whose files were changed.
     """
     record = bundle.variant(variant)
     name = name or f"{bundle.path.resolve().name}-{variant}"
@@ -65,7 +66,8 @@ def write_repository(
         (folder / "1").mkdir()
         for file in files:
             shutil.copyfile(file, folder / "1" / file.name)
-        shutil.copyfile(bundle.file("labels.txt"), folder / "labels.txt")
+        for name_of in ("labels.txt", *bundle.manifest.task.files):
+            shutil.copyfile(bundle.file(name_of), folder / name_of)
         write_bytes(folder / "config.pbtxt", _config(name, record, serving, bundle.manifest, files[0].name).encode())
     return out / name
 

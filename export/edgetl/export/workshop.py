@@ -1,13 +1,15 @@
 """Makes the variants of one bundle in its folder, measures how one was quantised, and judges it."""
 
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
 from edgetl.bundle import Bundle
-from edgetl.devices.check import check
+from edgetl.devices.check import check, skip_reason
 from edgetl.devices.profile import Profile
 from edgetl.devices.verdict import Report, VariantReport, worst
 from edgetl.export.installed import library_version
@@ -16,9 +18,11 @@ from edgetl.export.quantisation.statistics import Statistics
 from edgetl.export.selection import Measured, Selection
 from edgetl.export.source import Source
 from edgetl.export.targets import Calibration, load_target, parse_variant
-from edgetl.manifest import Manifest, Quantisation, VariantRecord
+from edgetl.export.ways import quickest, relative_times
+from edgetl.manifest import Manifest, Quantisation, VariantRecord, Way
 from edgetl.runtime.engines import open_engine
-from edgetl.types import Array, Pixels, Track
+from edgetl.tasks.inputs import Inputs
+from edgetl.types import Array, Track
 
 
 class Workshop:
@@ -34,20 +38,25 @@ class Workshop:
         source: Source,
         profile: Profile,
         *,
-        calibration: Pixels,
+        calibration: Inputs,
         selection: Selection | None,
         per_tensor: bool,
-        retrain: Callable[[Path], None],
+        retrain: Callable[[Path], None] | None,
         track: Track,
     ) -> None:
         self.folder, self.source, self.profile, self.selection = folder, source, profile, selection
         self.per_tensor, self.track = per_tensor, track
-        self.calibration_images = calibration
+        self.calibration_inputs = calibration
         self._work, self._retrain = work, retrain
         self._statistics = {(False, False): Statistics(work / "source.onnx", calibration, track)}
         self._measured: dict[tuple[str, Quantisation], Measured] = {}
         self._converted: dict[str, VariantRecord] = {}
         self.reference: Array | None = None
+
+    @property
+    def retrains(self) -> bool:
+        """Whether a network trained under quantisation can be had."""
+        return self._retrain is not None
 
     def close(self) -> None:
         """Removes what was only needed on the way."""
@@ -69,11 +78,55 @@ class Workshop:
             if equalised:
                 from edgetl.export.quantisation.equalisation import equalise  # needs ONNX Runtime
 
-                equalise(self._started_from(trained, False).source, graph, self.calibration_images)
+                equalise(self._started_from(trained, False).source, graph, self.calibration_inputs)
             else:
+                assert self._retrain is not None
                 self._retrain(graph)
-            self._statistics[trained, equalised] = Statistics(graph, self.calibration_images, self.track)
+            self._statistics[trained, equalised] = Statistics(graph, self.calibration_inputs, self.track)
         return self._statistics[trained, equalised]
+
+    def chosen_way(self, name: str, plain: Quantisation) -> tuple[Quantisation, tuple[Way, ...]]:
+        """How int8 variant `name` is quantised: as `plain` says or, where its engine has several ways for the graph,
+        the fastest of those that may hold; with what each gave.
+        """
+        engine, precision = parse_variant(name)
+        usual = load_target(engine).WAYS if precision == "int8" and self._of_products else ({},)
+        ways = [msgspec.structs.replace(plain, **way) for way in usual]
+        if len(ways) == 1 or self.selection is None or skip_reason(self.convert(name, plain), self.profile):
+            return plain, ()
+        measured = [self.measure(name, way) for way in ways]
+        times = self._times(name, ways)
+        found = tuple(
+            Way(quantisation=way, sqnr_db=each.distance.sqnr_db, agreement=each.distance.agreement, time=time)
+            for way, each, time in zip(ways, measured, times, strict=True)
+        )
+        least = self.profile.numerics.int8.min_sqnr_db or 0.0
+        holding = [
+            way
+            for way, each in zip(found, measured, strict=True)
+            if each.plausible(self.profile.accuracy.max_drop_points, least)
+        ]
+        return quickest(holding or found).quantisation, found
+
+    @property
+    def _of_products(self) -> bool:
+        """Whether the graph's samples differ in length: a text's do, and its layers are matrix products."""
+        return any(isinstance(axis, str) for spec in self.source.task.inputs for axis in spec.shape[1:])
+
+    def _times(self, name: str, ways: Sequence[Quantisation]) -> list[float]:
+        """The median latency of a sample over that of the first way."""
+        assert self.selection is not None
+        with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
+            engines = []
+            for number, way in enumerate(ways):
+                record = self.convert(name, way)
+                kept = Path(folder) / str(number)
+                shutil.copytree(self.folder / name, kept)
+                options = {**(self.profile.options(record.engine) or {}), **record.options}
+                engine = open_engine(record.engine, kept / Path(record.files[0]).name, options)
+                stack.callback(engine.close)
+                engines.append(engine)
+            return relative_times(engines, self.selection.inputs)
 
     def convert(self, name: str, quantisation: Quantisation) -> VariantRecord:
         """Writes the variant's files into the bundle's folder, in place of earlier ones."""
@@ -106,7 +159,7 @@ class Workshop:
             engine = open_engine(record.engine, self.folder / record.files[0], options)
             assert self.selection is not None
             try:
-                measured = self.selection.measure(lambda pixels: engine.run({"image": pixels})["logits"])
+                measured = self.selection.measure(engine.run)
             finally:
                 engine.close()
             self._measured[name, quantisation] = measured

@@ -79,6 +79,51 @@ def halve_before_softmax(model: onnx.ModelProto) -> None:
     node.input[0] = "planted_scaled"
 
 
+def boxes_as_sizes(model: onnx.ModelProto) -> None:
+    """Left, top, width and height where left, top, right and bottom belong."""
+    matrix = np.eye(4, dtype=np.float32)
+    matrix[[0, 1], [2, 3]] = -1
+    _behind(model, "boxes", "MatMul", matrix)
+
+
+def boxes_moved(model: onnx.ModelProto) -> None:
+    """As if the bars of the letterbox had not been there: everything lies an eighth of the width further left."""
+    width = next(value for value in model.graph.input if value.name == "image").type.tensor_type.shape.dim[2].dim_value
+    _behind(model, "boxes", "Sub", np.array([width / 8, 0, width / 8, 0], np.float32))
+
+
+def classes_shifted(model: onnx.ModelProto) -> None:
+    """Each class's scores are given as the next one's, as when a background class is counted or is not."""
+    scores = next(value for value in model.graph.output if value.name == "scores")
+    labels = scores.type.tensor_type.shape.dim[2].dim_value
+    _behind(model, "scores", "MatMul", np.roll(np.eye(labels, dtype=np.float32), 1, axis=1))
+
+
+def _behind(model: onnx.ModelProto, output: str, operator: str, constant: Array) -> None:
+    """Puts an operation with a constant between what makes an output and the output."""
+    name = f"planted_{output}"
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for i, each in enumerate(names):
+                if each == output:
+                    names[i] = name
+    model.graph.initializer.append(numpy_helper.from_array(constant, f"{name}_constant"))
+    model.graph.node.append(helper.make_node(operator, [name, f"{name}_constant"], [output], name=f"{name}_node"))
+
+
+def ignore_mask(model: onnx.ModelProto) -> None:
+    """Padding is read as if it were words: the mask is replaced by ones of its shape."""
+    one = numpy_helper.from_array(np.ones(1, np.int64))
+    shape = helper.make_node("Shape", ["mask"], ["planted_shape"], name="planted_shape")
+    ones = helper.make_node("ConstantOfShape", ["planted_shape"], ["planted_mask"], name="planted_mask", value=one)
+    for node in model.graph.node:
+        for i, name in enumerate(node.input):
+            if name == "mask":
+                node.input[i] = "planted_mask"
+    model.graph.node.insert(0, ones)
+    model.graph.node.insert(0, shape)
+
+
 def corrupt_file(path: Path) -> None:
     """In the middle of an ONNX file's largest tensor, a block's bytes come in reverse order."""
     model = onnx.load(path)

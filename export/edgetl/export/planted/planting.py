@@ -12,7 +12,7 @@ import onnx
 from edgetl.bundle import Bundle, file_records, open_bundle, write_manifest
 from edgetl.devices.examine import answer
 from edgetl.errors import ArtefactError
-from edgetl.export.faults import Edit
+from edgetl.export.planted.edits import Edit
 from edgetl.export.quantisation.statistics import Statistics
 from edgetl.export.targets import Calibration, load_target
 from edgetl.files import write_via
@@ -53,10 +53,10 @@ def rebuild(folder: Path, graph: Path, variant: str, edit: Edit, *, per_tensor: 
     edit(model)
     faulty = folder / "planted.onnx"
     onnx.save(model, faulty)
-    pixels = bundle.golden()["image"][:CALIBRATION]
-    with closing(Statistics(faulty, pixels)) as statistics:
+    inputs = bundle.golden_inputs().first(CALIBRATION)
+    with closing(Statistics(faulty, inputs)) as statistics:
         calibration = Calibration(
-            statistics=statistics, quantisation=Quantisation(samples=len(pixels)), per_tensor=per_tensor
+            statistics=statistics, quantisation=Quantisation(samples=len(inputs)), per_tensor=per_tensor
         )
         load_target(record.engine).convert(faulty, folder / variant, record.precision, calibration)
     faulty.unlink()
@@ -70,8 +70,9 @@ def renew_answers(folder: Path, variant: str) -> None:
     if record.golden is None:
         return
     with Session(bundle, record, {}) as session:
-        logits = answer(session, bundle.golden()["image"])["logits"]
-    write_via(folder / record.golden, lambda stream: np.savez_compressed(stream, logits=logits))
+        outputs = answer(session, bundle.golden_inputs())
+    own = {name: outputs[name] for name in bundle.manifest.task.compared}
+    write_via(folder / record.golden, lambda stream: np.savez_compressed(stream, **own))  # type: ignore[arg-type]
     rehash(folder)
 
 

@@ -5,8 +5,6 @@ Reference: Nagel et al., "Data-Free Quantization Through Weight Equalization and
 section 4.2, measured on calibration images instead of derived.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -14,7 +12,8 @@ from onnx import numpy_helper
 from edgetl.export.quantisation.layers import COMPUTE
 from edgetl.export.quantisation.observing import values
 from edgetl.export.targets import Calibration
-from edgetl.types import Array, Pixels, Track, silent
+from edgetl.tasks.inputs import Inputs
+from edgetl.types import Array, Track, silent
 
 IMAGES = 32
 """The mean over this many images and all positions is steady enough; docs/export.md has the measurement."""
@@ -24,17 +23,17 @@ BATCH = 8
 
 def correct_biases(model: onnx.ModelProto, calibration: Calibration, track: Track = silent) -> int:
     """Changes the biases of `model` in place; how many layers it reached. A layer without bias is left as it is."""
-    pixels = calibration.statistics.pixels[:IMAGES]
+    inputs = calibration.statistics.inputs.first(IMAGES)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     layers = [node for node in model.graph.node if node.op_type in COMPUTE and len(node.input) == 3]
     biases = {node.name: found for node in layers if (found := _bias(model, node, constants))}
     # by the layer's name: the quantiser may drop a ReLU and give the layer the name of its output
     original = onnx.load(calibration.statistics.prepared)
     outputs = {node.name: node.output[0] for node in original.graph.node if node.name in biases}
-    expected = _means(original, list(outputs.values()), pixels)
+    expected = _means(original, list(outputs.values()), inputs)
     corrected = [node for node in layers if node.name in outputs]
     for node in track(corrected, "correct biases", len(corrected)):
-        error = expected[outputs[node.name]] - _means(model, [node.output[0]], pixels)[node.output[0]]
+        error = expected[outputs[node.name]] - _means(model, [node.output[0]], inputs)[node.output[0]]
         _add(*biases[node.name], error)
     return len(biases)
 
@@ -60,16 +59,11 @@ def _add(bias: onnx.TensorProto, scale: Array | None, error: Array) -> None:
     bias.CopyFrom(numpy_helper.from_array(total.astype(stored.dtype), bias.name))
 
 
-def _means(model: onnx.ModelProto, names: list[str], pixels: Pixels) -> dict[str, Array]:
+def _means(model: onnx.ModelProto, names: list[str], inputs: Inputs) -> dict[str, Array]:
     """For each tensor its mean over images and positions, shape (channels,)."""
     found: dict[str, list[Array]] = {name: [] for name in names}
-    for outputs in values(model, names, _batches(pixels)):
+    for outputs in values(model, names, inputs.batches(BATCH)):
         for name, value in outputs.items():
             channels = value if value.ndim == 2 else value.mean(axis=tuple(range(2, value.ndim)))
             found[name].append(channels)
     return {name: np.concatenate(parts).mean(axis=0, dtype=np.float64) for name, parts in found.items()}
-
-
-def _batches(pixels: Pixels) -> Iterator[Pixels]:
-    for start in range(0, len(pixels), BATCH):
-        yield pixels[start : start + BATCH]

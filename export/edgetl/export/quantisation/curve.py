@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from edgetl.devices.numerics import Distance
-from edgetl.export.quantisation.observing import predictor
+from edgetl.export.quantisation.observing import answering
 from edgetl.export.quantisation.qdq import quantise
 from edgetl.export.selection import Selection
 from edgetl.export.targets import Calibration
@@ -23,7 +23,7 @@ def calibration_curve(calibration: Calibration, selection: Selection) -> tuple[C
     """32, 64, … images with the SQNR and agreement that the min-max int8 graph then has on other images."""
     points: list[CalibrationPoint] = []
     best, idle = -float("inf"), 0
-    for count in _counts(len(calibration.statistics.pixels)):
+    for count in _counts(len(calibration.statistics.inputs)):
         distance = _distance(calibration, count, selection)
         points.append(CalibrationPoint(samples=count, sqnr_db=distance.sqnr_db, agreement=distance.agreement))
         idle = 0 if distance.sqnr_db > best + ENOUGH_DB else idle + 1
@@ -51,4 +51,4 @@ def _counts(available: int) -> Iterator[int]:
 def _distance(calibration: Calibration, count: int, selection: Selection) -> Distance:
     recipe = msgspec.structs.replace(calibration.quantisation, samples=count)
     model = quantise(msgspec.structs.replace(calibration, quantisation=recipe))
-    return selection.measure(predictor(model)).distance
+    return selection.measure(answering(model)).distance

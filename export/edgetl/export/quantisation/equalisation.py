@@ -14,7 +14,8 @@ import onnx
 from onnx import numpy_helper
 
 from edgetl.export.quantisation.observing import values
-from edgetl.types import Array, Pixels
+from edgetl.tasks.inputs import Inputs
+from edgetl.types import Array
 
 IMAGES = 32
 BATCH = 8
@@ -32,13 +33,12 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     depthwise: bool
 
 
-def equalise(source: Path, target: Path, pixels: Pixels) -> int:
+def equalise(source: Path, target: Path, inputs: Inputs) -> int:
     """Writes the graph with equalised channels, as seen on the first images; how many pairs of layers were changed."""
     model = onnx.load(source)
     found = _pairs(model)
-    batches = [pixels[i : i + BATCH] for i in range(0, min(IMAGES, len(pixels)), BATCH)]
     largest: dict[str, Array] = {}
-    for outputs in values(model, [pair.between for pair in found], batches):
+    for outputs in values(model, [pair.between for pair in found], inputs.first(IMAGES).batches(BATCH)):
         for name, value in outputs.items():
             here = np.abs(value).max(axis=(0, 2, 3))
             largest[name] = np.maximum(largest.get(name, here), here)

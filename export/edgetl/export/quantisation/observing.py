@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 
 from edgetl.telemetry import no_telemetry
-from edgetl.types import Array, Pixels
+from edgetl.types import Array, Feeds, Outputs
 
 with no_telemetry():
     import onnxruntime as ort
@@ -18,13 +18,13 @@ def prepare(source: Path, target: Path) -> None:
     quant_pre_process(source, target, skip_symbolic_shape=True)
 
 
-def activations(path: Path, batches: Iterable[Pixels]) -> Iterator[dict[str, Array]]:
+def activations(path: Path, batches: Iterable[Feeds]) -> Iterator[dict[str, Array]]:
     """Name → value of every float tensor the graph computes, batch by batch."""
     model = onnx.load(path)
     return values(model, _computed(model), batches)
 
 
-def values(model: onnx.ModelProto, names: list[str], batches: Iterable[Pixels]) -> Iterator[dict[str, Array]]:
+def values(model: onnx.ModelProto, names: list[str], batches: Iterable[Feeds]) -> Iterator[dict[str, Array]]:
     """Name → value of these float tensors, batch by batch; what they do not need is not computed."""
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
@@ -32,18 +32,18 @@ def values(model: onnx.ModelProto, names: list[str], batches: Iterable[Pixels]) 
     copied.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
     session = open_session(copied)
     for batch in batches:
-        yield dict(zip(names, session.run(names, {"image": batch}), strict=True))
+        yield dict(zip(names, session.run(names, dict(batch)), strict=True))
 
 
-def predictor(model: onnx.ModelProto) -> Callable[[Pixels], Array]:
-    """From uint8 (batch, height, width, 3) to logits (batch, labels)."""
+def answering(model: onnx.ModelProto) -> Callable[[Feeds], Outputs]:
+    """From the graph's inputs to its outputs."""
     session = open_session(model)
+    names = [output.name for output in session.get_outputs()]
 
-    def predict(pixels: Pixels) -> Array:
-        logits: Array = session.run(["logits"], {"image": pixels})[0]
-        return logits
+    def answer(feeds: Feeds) -> Outputs:
+        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
-    return predict
+    return answer
 
 
 def open_session(model: onnx.ModelProto) -> ort.InferenceSession:

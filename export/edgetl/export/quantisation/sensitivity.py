@@ -7,7 +7,7 @@ Reference: Wu et al., "Integer Quantization for Deep Learning Inference", 2020, 
 import onnx
 
 from edgetl.export.quantisation.layers import layers
-from edgetl.export.quantisation.observing import predictor
+from edgetl.export.quantisation.observing import answering
 from edgetl.export.quantisation.qdq import quantise
 from edgetl.export.selection import Selection
 from edgetl.export.targets import Calibration
@@ -21,6 +21,6 @@ def rank_layers(calibration: Calibration, selection: Selection, track: Track = s
     names = layers(onnx.load(calibration.statistics.prepared))
     some, found = selection.first(IMAGES), []
     for name in track(names, "rank layers", len(names)):
-        alone = predictor(quantise(calibration, only=[name]))
+        alone = answering(quantise(calibration, only=[name]))
         found.append((name, some.measure(alone).distance.sqnr_db))
     return sorted(found, key=lambda pair: pair[1])

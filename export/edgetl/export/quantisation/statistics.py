@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from edgetl.types import Array, Pixels, Track, silent
+from edgetl.tasks.inputs import Inputs
+from edgetl.types import Array, Track, silent
 
 RangeMethod = Literal["min-max", "percentile", "mse"]
 Ranges = dict[str, tuple[float, float]]
@@ -25,15 +26,15 @@ CLIPS = 64
 
 
 class Statistics:
-    """Ranges of the activations of one fp32 graph on one set of images, computed when first asked for.
+    """Ranges of the activations of one fp32 graph on one set of samples, computed when first asked for.
 
-    `pixels`: uint8 (images, height, width, 3). Reference for the clipped ranges: Wu et al., "Integer Quantization for
+    Reference for the clipped ranges: Wu et al., "Integer Quantization for
     Deep Learning Inference: Principles and Empirical Evaluation", 2020, sections 3.3 and 5.
     """
 
-    def __init__(self, source: Path, pixels: Pixels, track: Track = silent) -> None:
+    def __init__(self, source: Path, inputs: Inputs, track: Track = silent) -> None:
         self.source = source
-        self.pixels = pixels
+        self.inputs = inputs
         self._track = track
         self._folder = tempfile.TemporaryDirectory(prefix="edgetl-calibration-")
         self._prepared: Path | None = None
@@ -68,10 +69,9 @@ class Statistics:
         known = min((part.shape[1] for part in self._extremes.values()), default=0)
         if known < count:
             new: dict[str, list[Array]] = {}
-            for values in self._values(known, count):
+            for samples, values in self._values(known, count):
                 for name, value in values.items():
-                    flat = value.reshape(len(value), -1)
-                    new.setdefault(name, []).append(np.stack([flat.min(axis=1), flat.max(axis=1)]))
+                    new.setdefault(name, []).append(_extremes(value, samples))
             for name, parts in new.items():
                 before = [self._extremes[name]] if name in self._extremes else []
                 self._extremes[name] = np.concatenate([*before, *parts], axis=1)
@@ -84,19 +84,27 @@ class Statistics:
             for name, e in observed.items()
         }
         counts = {name: np.zeros(BINS, np.int64) for name in edges}
-        for values in self._values(0, count):
+        for _, values in self._values(0, count):
             for name, value in values.items():
                 counts[name] += np.histogram(value, edges[name])[0]
         self._clipped["percentile", count] = {n: _percentile_range(counts[n], edges[n]) for n in edges}
         self._clipped["mse", count] = {n: _least_error_range(counts[n], edges[n]) for n in edges}
 
-    def _values(self, start: int, stop: int) -> Iterator[dict[str, Array]]:
-        """Every activation of `BATCH` images at a time."""
+    def _values(self, start: int, stop: int) -> Iterator[tuple[int, dict[str, Array]]]:
+        """How many samples, up to `BATCH`, and every activation they cause."""
         from edgetl.export.quantisation.observing import activations  # needs ONNX Runtime, which OpenVINO does not
 
         starts = range(start, stop, BATCH)
-        batches = (self.pixels[first : min(first + BATCH, stop)] for first in starts)
-        yield from self._track(activations(self.prepared, batches), "calibrate", len(starts))
+        batches = (self.inputs.part(first, min(first + BATCH, stop)) for first in starts)
+        observed = self._track(activations(self.prepared, batches), "calibrate", len(starts))
+        for first, values in zip(starts, observed, strict=True):
+            yield min(first + BATCH, stop) - first, values
+
+
+def _extremes(value: Array, samples: int) -> Array:
+    """Lowest and highest value of each sample, (2, samples); of what has no row a sample, those of all."""
+    flat = value.reshape(samples, -1) if value.ndim and len(value) == samples else value.reshape(1, -1)
+    return np.broadcast_to(np.stack([flat.min(axis=1), flat.max(axis=1)]), (2, samples))
 
 
 def _percentile_range(counts: Array, edges: Array) -> tuple[float, float]:

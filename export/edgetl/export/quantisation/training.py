@@ -14,7 +14,8 @@ from torch.nn.functional import kl_div, log_softmax
 from torch.nn.utils import parametrize
 
 from edgetl.finetune.graph import DeployedModel
-from edgetl.types import Pixels, Track, silent
+from edgetl.tasks.inputs import Inputs
+from edgetl.types import Track, silent
 
 IMAGES = 1536
 """Training ends after so many images, however few there are: a minute for MobileNetV2 on two cores."""
@@ -64,15 +65,16 @@ class _RoundedInput(nn.Module):
 
 
 def train_quantised(
-    deployed: DeployedModel, pixels: Pixels, seed: int, *, images: int = IMAGES, track: Track = silent
+    deployed: DeployedModel, calibration: Inputs, seed: int, *, images: int = IMAGES, track: Track = silent
 ) -> DeployedModel:
-    """A copy of `deployed` whose weights were trained under quantisation on `pixels`, uint8 (images, h, w, 3).
+    """A copy of `deployed` whose weights were trained under quantisation on the images of `calibration`.
 
     Deterministic for a seed and a number of threads. Batch-norm keeps its statistics.
     """
     student = copy.deepcopy(deployed).eval().requires_grad_(True)
     inputs = _attach(student)
     optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], RATE, weight_decay=0.0)
+    pixels = calibration.feeds["image"]
     batches = _batches(len(pixels), images, seed)
     for number, chosen in enumerate(track(batches, "train under quantisation", len(batches))):
         batch = torch.from_numpy(np.ascontiguousarray(pixels[chosen]))

@@ -1,6 +1,6 @@
 """`report.html` of a bundle: its variants, what accuracy costs, what was damaged, tried and refused."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgetl.bundle import Bundle
@@ -8,12 +8,20 @@ from edgetl.devices.verdict import Report
 from edgetl.export.report.classes import classes_sections
 from edgetl.export.report.content import commands, content_section, refused_section
 from edgetl.export.report.judged import Judged, joined
+from edgetl.export.report.labels import labels_sections
 from edgetl.export.report.pareto import pareto_sections
+from edgetl.export.report.photos import photos_section
 from edgetl.export.report.quantisation import attempts_sections, curve_section
 from edgetl.export.report.speed import speed_section
 from edgetl.export.report.variants import drops_section, variants_section
 from edgetl.finetune.report.page import Section, write_page
 from edgetl.runtime.bench import VariantBench
+
+DAMAGE: dict[str, Callable[[Bundle, Sequence[Judged]], list[Section]]] = {
+    "top1": classes_sections,
+    "map50": labels_sections,
+}
+"""What happened to each class, by the task's own metric."""
 
 
 def write_report(path: Path, bundle: Bundle, report: Report, benches: Sequence[VariantBench] = ()) -> None:
@@ -39,7 +47,8 @@ def _sections(bundle: Bundle, judged: Sequence[Judged], benches: Sequence[Varian
         variants_section(judged, manifest.golden.samples),
         *pareto_sections(judged),
         drops_section(judged),
-        *classes_sections(bundle, judged),
+        *DAMAGE[manifest.task.metrics[0]](bundle, judged),
+        photos_section(bundle, judged),
         *attempts_sections(judged),
         curve_section(manifest),
         refused_section(manifest, judged),

@@ -9,11 +9,10 @@ from edgetl.bundle import Bundle
 from edgetl.devices.verdict import Reason, Report, VariantReport
 from edgetl.manifest import VariantRecord
 from edgetl.runtime.bench import VariantBench
+from edgetl.tasks.metrics import TITLES
 
 OFF_SCALE = 3.0
 """A failed variant whose drop exceeds the others' largest bound so many times would flatten a plot of all."""
-
-METRICS = {"top1": "top-1", "macro_f1": "macro-F1"}
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +51,7 @@ def joined(bundle: Bundle, report: Report, benches: Sequence[VariantBench]) -> l
 def metric_name(judged: Sequence[Judged]) -> str:
     """The task metric as people write it."""
     names = [each.report.metric.name for each in judged if each.report.metric]
-    return METRICS.get(names[0], names[0]) if names else "top-1"
+    return TITLES.get(names[0], names[0]) if names else "top-1"
 
 
 def culprits(report: VariantReport) -> str:

@@ -24,7 +24,9 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(Protocol):
-    """How one engine gets its model files."""
+    """How one engine gets its model files. `WAYS`: how it can quantise graphs of matrix products, plain first."""
+
+    WAYS: tuple[dict[str, bool], ...]
 
     def convert(self, source: Path, folder: Path, precision: Precision, calibration: Calibration) -> tuple[str, ...]:
         """Writes the variant's files into `folder`, returns their names, the one the engine opens first."""

@@ -18,13 +18,16 @@ from edgetl.export.typed import MAX_HALF, to_fp16
 from edgetl.files import write_bytes, write_json
 from edgetl.runtime.tensorrt.recipe import FILE, BuildRecipe
 from edgetl.telemetry import no_telemetry
-from edgetl.types import Option, Pixels, Precision
+from edgetl.types import Feeds, Option, Precision
 
 with no_telemetry():
     import onnxruntime as ort
 
 TRIED = 8
 """So many calibration images are run through the graph, in fp32 and as it is typed."""
+
+
+WAYS: tuple[dict[str, bool], ...] = ({},)
 
 
 def options(precision: Precision) -> dict[str, Option]:
@@ -48,7 +51,7 @@ def convert(source: Path, folder: Path, precision: Precision, calibration: Calib
     if found := problems(typed, precision):
         raise ArtefactError(f"TensorRT would not take the graph: {'; '.join(found)}", hint="use another engine")
     _check_range(typed, calibration.statistics)
-    _try(target, calibration.statistics.pixels[:TRIED])
+    _try(target, calibration.statistics.inputs.part(0, TRIED))
     write_json(folder / FILE, _recipe(typed, precision))
     return (target.name, FILE)
 
@@ -83,7 +86,7 @@ def _check_range(model: ModelProto, statistics: Statistics) -> None:
     """
     inferred = onnx.shape_inference.infer_shapes(model).graph
     half = [v.name for v in inferred.value_info if v.type.tensor_type.elem_type == TensorProto.FLOAT16]
-    ranges = statistics.ranges("min-max", min(TRIED, len(statistics.pixels))) if half else {}
+    ranges = statistics.ranges("min-max", min(TRIED, len(statistics.inputs))) if half else {}
     for name in half:
         low, high = ranges.get(name, (0.0, 0.0))
         if max(-low, high) > MAX_HALF:
@@ -93,7 +96,7 @@ def _check_range(model: ModelProto, statistics: Statistics) -> None:
             )
 
 
-def _try(path: Path, pixels: Pixels) -> None:
+def _try(path: Path, feeds: Feeds) -> None:
     """Runs the typed graph on this CPU; TensorRT itself is not here to do it.
 
     Without optimisations: those of ONNX Runtime 1.31 answer an fp16 Q/DQ MobileNetV2 with noise (-7 dB for 39).
@@ -103,7 +106,7 @@ def _try(path: Path, pixels: Pixels) -> None:
     session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = ort.InferenceSession(path, sess_options=session_options, providers=["CPUExecutionProvider"])
-        outputs = session.run(None, {session.get_inputs()[0].name: pixels})
+        outputs = session.run(None, dict(feeds))
     except Exception as error:
         raise ArtefactError(f"`{path.name}` cannot be run: {first_line(error)}", hint="export it again") from error
     if not all(np.isfinite(output).all() for output in outputs):

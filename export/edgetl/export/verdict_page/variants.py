@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from edgetl.devices.profile import Profile
 from edgetl.devices.publish.reading import Published
 from edgetl.devices.verdict import Interval, VariantReport
-from edgetl.export.report.judged import METRICS, OFF_SCALE, culprits
+from edgetl.export.report.judged import OFF_SCALE, culprits
 from edgetl.export.report.variants import LOOKS, interval
 from edgetl.finetune.report.page import PLOT_WIDTH, Section, literal
+from edgetl.tasks.metrics import TITLES
 from edgetl.types import Verdict
 
 ORDER: tuple[Verdict, ...] = ("fail", "undecided", "skipped", "pass")
@@ -72,7 +73,7 @@ def drop_section(report: Published, profile: Profile | None) -> Section | None:
 def metric_name(report: Published) -> str:
     """The task metric as people write it."""
     names = [each.metric.name for each in report.variants if each.metric]
-    return METRICS.get(names[0], names[0] or "metric") if names else "top-1"
+    return TITLES.get(names[0], names[0] or "metric") if names else "top-1"
 
 
 def latency_cell(value: float | None, low: float | None, high: float | None) -> str:
