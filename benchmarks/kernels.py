@@ -78,7 +78,7 @@ def child(path: Path, setting: Setting, samples: int) -> None:
             feeds = [{"image": images[i : i + setting.batch]} for i in range(0, len(images), setting.batch)]
             logits = np.concatenate([session.infer(feed)["logits"] for feed in feeds])
             names = kernels(session, images[:1])
-        moved, off = compare(logits, own[:samples]), compare(logits, torch)
+        moved, off = compare(logits, own["logits"][:samples]), compare(logits, torch)
         print(
             f"{variant.id:16}  {setting.name:26}  {len(images):4}  {moved.sqnr_db:6.1f}  {off.sqnr_db:8.1f}"
             f"  {moved.agreement:6.1%}  {off.agreement:6.1%}  {names}",

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 
 from edgetl.bundle import Bundle, open_bundle
+from edgetl.errors import ConfigError
+from edgetl.export.networks.images import ImageNetwork
 from edgetl.export.source import open_source
 from edgetl.finetune.graph import deploy
 from edgetl.runtime import Session, load
@@ -27,11 +29,13 @@ BLOCKS, QUERIES, WARMUP = 12, 10, 10
 
 def eager(bundle: Bundle, run: Path) -> Callable[[int], object]:
     """Torch on the same images, which are normalised beforehand."""
-    source = open_source(run, None)
-    normalise = deploy(source.model, source.task).normalise
+    network = open_source(run, None).network
+    if not isinstance(network, ImageNetwork):
+        raise ConfigError(f"`{run}` is no run of images")
+    normalise = deploy(network.model, network.task).normalise
     with torch.inference_mode():
         inputs = [normalise(torch.from_numpy(np.array(feeds["image"]))) for feeds in single_queries(bundle)]
-    model = source.model.eval()
+    model = network.model.eval()
 
     def call(number: int) -> object:
         with torch.inference_mode():

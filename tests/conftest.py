@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.task_bundles import detection_bundle, text_bundle
 from typer.testing import CliRunner, Result
 
 from edgetl.cli import app
@@ -90,6 +91,18 @@ def own_bundle(bundle: Path, tmp_path: Path) -> Path:
 def own_run(run: Path, tmp_path: Path) -> Path:
     """A copy of the run that the test may damage."""
     return Path(shutil.copytree(run, tmp_path / "own-run"))
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that takes texts."""
+    return text_bundle(tmp_path_factory.mktemp("bundles") / "reviews")
+
+
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that finds objects in photos."""
+    return detection_bundle(tmp_path_factory.mktemp("bundles") / "squares")
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from edgetl.devices.answers import no_answers, validation_answers
 from edgetl.devices.baseline import accuracy_reason, open_baseline
 from edgetl.devices.catalogue import host_profile, load_profile
 from edgetl.devices.check import choose, skip_reason
+from edgetl.devices.drop import Evidence
 from edgetl.devices.examine import read_golden
-from edgetl.devices.layers.task import Evidence, task_layer
+from edgetl.devices.layers.task import task_layer
 from edgetl.devices.profile import Profile
 from edgetl.errors import EdgetlError
 

@@ -11,7 +11,7 @@ from tests.conftest import Cli
 
 from edgetl.bundle import open_bundle, read_arrays
 from edgetl.errors import ArtefactError
-from edgetl.export.planting import rehash
+from edgetl.export.planted.planting import rehash
 from edgetl.runtime import load
 
 

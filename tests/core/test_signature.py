@@ -188,7 +188,7 @@ def test_what_the_list_restricts_to_is_allowed(signed: Path, keys: Path, options
 def test_every_file_that_differs_is_named(signed: Path, keys: Path, tmp_path: Path, damage: str) -> None:
     """Two variants and what they share; `python -m benchmarks.tampering` does it with every file."""
     outside = tmp_path / "outside"
-    others = ("openvino-fp32/", "onnxruntime-int8/", "golden/images/00", "golden/images/01", "golden/images/02")
+    others = ("openvino-fp32/", "onnxruntime-int8/", "golden/samples/00", "golden/samples/01", "golden/samples/02")
     for record in open_bundle(signed).manifest.files:
         if record.path.startswith(others):
             continue

@@ -22,7 +22,7 @@ from edgetl.devices.layers.resources import cold_start_reason, memory_reason, si
 from edgetl.devices.profile import EngineChoice, LatencyBudget, Profile
 from edgetl.devices.verdict import QUANTILES, VariantReport
 from edgetl.errors import EngineError
-from edgetl.export.planting import rehash
+from edgetl.export.planted.planting import rehash
 from edgetl.runtime.bench import BenchOptions
 from edgetl.runtime.throughput import Load
 from edgetl.types import silent

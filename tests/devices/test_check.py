@@ -15,7 +15,7 @@ from edgetl.devices.check import check
 from edgetl.devices.profile import Profile
 from edgetl.devices.verdict import Report, VariantReport
 from edgetl.export.config import ExportConfig
-from edgetl.export.planting import rehash
+from edgetl.export.planted.planting import rehash
 from edgetl.export.stage import export
 from edgetl.files import sha256_of
 from edgetl.finetune.backbones.registry import get_backbone

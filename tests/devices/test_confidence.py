@@ -12,9 +12,10 @@ from tests.devices.test_gate import launches
 
 from edgetl.devices.budgets import enough
 from edgetl.devices.damage import damaged
+from edgetl.devices.drop import Evidence
 from edgetl.devices.launches import LaunchPlan
 from edgetl.devices.layers.latency import budget_reasons, latency_of, regression_reason
-from edgetl.devices.layers.task import Evidence, task_layer
+from edgetl.devices.layers.task import task_layer
 from edgetl.devices.profile import Accuracy, LatencyBudget
 from edgetl.devices.resampling import draws_for, resample_macro_f1
 from edgetl.devices.sequential import e_above, e_within, samples_to_stop, sequential_bounds, stream_p_within

@@ -5,8 +5,9 @@ import pytest
 
 from edgetl.devices.answers import Answers
 from edgetl.devices.damage import damaged, silent_classes
+from edgetl.devices.drop import Evidence
 from edgetl.devices.layers.classes import class_bound, class_reports
-from edgetl.devices.layers.task import Evidence, task_layer
+from edgetl.devices.layers.task import task_layer
 from edgetl.devices.multiplicity import holm
 from edgetl.devices.profile import Accuracy
 from edgetl.devices.resampling import resample_macro_f1

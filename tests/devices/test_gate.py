@@ -13,7 +13,7 @@ from edgetl.devices.layers.latency import budget_reasons, latency_of, regression
 from edgetl.devices.profile import LatencyBudget
 from edgetl.devices.verdict import QUANTILES
 from edgetl.export.config import ExportConfig
-from edgetl.export.planting import rehash
+from edgetl.export.planted.planting import rehash
 from edgetl.export.stage import export
 from edgetl.finetune.config import FinetuneConfig
 from edgetl.finetune.stage import finetune

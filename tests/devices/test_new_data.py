@@ -12,11 +12,11 @@ from tests.conftest import Cli, write_dataset
 
 from edgetl.bundle import open_bundle
 from edgetl.devices.answers import Answers, no_answers
+from edgetl.devices.drop import Evidence
 from edgetl.devices.evidence import Trial, decides
 from edgetl.devices.examine import Golden
-from edgetl.devices.layers.task import Evidence
 from edgetl.devices.profile import Accuracy, Profile
-from edgetl.export.planting import rehash
+from edgetl.export.planted.planting import rehash
 from edgetl.manifest import Manifest
 
 INT8 = "onnxruntime-int8"

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from edgetl.devices.preparations import explanation, right_preparation, wrong_preparations
-from edgetl.export.probes import expected_pixels, probes
+from edgetl.export.samples.photos import probes
+from edgetl.tasks import ImageClassification
 from edgetl.tasks.images import ImageInput
 
 SPEC = ImageInput(height=24, width=24, resize=28)
@@ -33,8 +34,9 @@ def test_a_device_that_prepares_wrongly_is_told_how(fault: str) -> None:
 
 
 def test_ignored_orientation_shows_in_the_probes_though_no_photo_is_turned() -> None:
-    tests = probes(SPEC)
-    encoded, expected = [content for _, content in tests], expected_pixels(tests, SPEC)
+    task = ImageClassification(labels=("a", "b"), input=SPEC)
+    encoded = [content for _, content in probes(task, task.prepare)]
+    expected = task.preprocess(encoded)["image"]
     ignoring = wrong_preparations(SPEC)["EXIF orientation ignored"]
     found = np.stack([ignoring(content) for content in encoded])
     assert (found != expected).any()

@@ -12,8 +12,8 @@ import pytest
 from tests.runtime.test_installs import uv
 
 from edgetl.devices.baseline import open_baseline
-from edgetl.export.faults import swap_red_and_blue
-from edgetl.export.planting import rehash
+from edgetl.export.planted.edits import swap_red_and_blue
+from edgetl.export.planted.planting import rehash
 
 pytest_plugins = ["pytester"]
 

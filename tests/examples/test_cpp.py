@@ -15,9 +15,10 @@ from PIL import Image
 
 from edgetl.bundle import open_bundle
 from edgetl.errors import DataError
-from edgetl.export.planting import rehash
+from edgetl.export.planted.planting import rehash
 from edgetl.manifest import Manifest
 from edgetl.runtime import load
+from edgetl.tasks import ImageClassification
 from edgetl.tasks.images import ImageInput, prepare
 from edgetl.types import Pixels
 
@@ -80,7 +81,7 @@ def classify(programs: Path) -> Run:
 
 
 def pixels(programs: Path, bundle: Path, image: Path) -> Pixels:
-    spec = open_bundle(bundle).manifest.task.input
+    spec = input_of(bundle)
     done = run(programs / "pixels", bundle, image)
     assert done.returncode == 0, done.stderr.decode()
     return np.frombuffer(done.stdout, np.uint8).reshape(spec.height, spec.width, 3)
@@ -99,6 +100,12 @@ def with_input(folder: Path, spec: ImageInput) -> None:
 
 def manifest_of(bundle: Path) -> Manifest:
     return open_bundle(bundle).manifest
+
+
+def input_of(bundle: Path) -> ImageInput:
+    task = manifest_of(bundle).task
+    assert isinstance(task, ImageClassification)
+    return task.input
 
 
 def test_the_decoder_probes_of_a_bundle_give_their_pixels(programs: Path, bundle: Path) -> None:
@@ -130,8 +137,18 @@ def test_every_resize_is_pillows_to_the_bit(programs: Path, own_bundle: Path, tm
         )
 
 
+def test_bundles_it_cannot_prepare_for_are_refused(
+    programs: Path, own_bundle: Path, squares: Path, dataset: Path
+) -> None:
+    photo = next((dataset / "val" / "moss").iterdir())
+    with_input(own_bundle, ImageInput(height=32, width=32, resize=32, mode="letterbox"))
+    for bundle, said in ((own_bundle, b"does not resize by `letterbox`"), (squares, b"it classifies no images")):
+        done = run(programs / "pixels", bundle, photo)
+        assert done.returncode == 1 and said in done.stderr, done
+
+
 def test_every_orientation_of_a_camera_is_turned_upright(programs: Path, bundle: Path, tmp_path: Path) -> None:
-    spec = manifest_of(bundle).task.input
+    spec = input_of(bundle)
     image = Image.fromarray(np.random.default_rng(3).integers(0, 256, (90, 61, 3), dtype=np.uint8)).resize((244, 360))
     for orientation in range(1, 9):
         for order in (
@@ -146,7 +163,7 @@ def test_every_orientation_of_a_camera_is_turned_upright(programs: Path, bundle:
 
 def test_kinds_of_png_and_jpeg(programs: Path, bundle: Path, tmp_path: Path) -> None:
     """Palette, palette with transparency, grey with and without alpha, one bit, interlaced rows, progressive JPEG."""
-    spec = manifest_of(bundle).task.input
+    spec = input_of(bundle)
     noise = Image.fromarray(np.random.default_rng(4).integers(0, 256, (70, 90, 4), dtype=np.uint8))
     for mode in ("RGBA", "RGB", "P", "L", "LA", "1"):
         noise.convert("RGB" if mode == "P" else mode).convert(mode).save(tmp_path / "image.png")
@@ -162,7 +179,7 @@ def test_a_broken_image_is_refused_and_never_crashes(
     programs: Path, bundle: Path, dataset: Path, tmp_path: Path
 ) -> None:
     """Cut off at many places: Python refuses it, and so does the program."""
-    spec = manifest_of(bundle).task.input
+    spec = input_of(bundle)
     stream = io.BytesIO()
     photo = next((dataset / "val" / "moss").iterdir())
     Image.open(photo).save(stream, "JPEG")

@@ -110,8 +110,8 @@ def _settle_norms(model: nn.Module, batch: Tensor) -> None:
 def compare(member: Member, model: nn.Module, images: dict[str, Pixels], path: Path) -> Agreement:
     """Exports `model` with its embedding to `path` and runs ONNX Runtime beside torch on each kind of images."""
     task = task_of(member)
-    export_onnx(deploy(model, task, embedding=True), member.side, member.side, path)
-    finish(path)
+    export_onnx(deploy(model, task, embedding=True), task.inputs, path)
+    finish(path, task.inputs)
     predict, whole = torch_predictor(model, task), deploy(model, task, embedding=True)
     engine = open_engine("onnxruntime", path, {})
     exact = deploy(copy.deepcopy(model), task).double()

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from tests.conftest import Cli
+from tests.export.models import model_of, task_of
 
 from edgetl.bundle import open_bundle
 from edgetl.export.config import DEFAULT_VARIANTS
@@ -26,7 +27,7 @@ def test_logits_are_torchs_for_any_batch(bundle: Path, run: Path, variant: str, 
     pixels = np.random.default_rng(batch).integers(0, 256, (batch, 32, 32, 3), dtype=np.uint8)
     with load(bundle, variant=variant) as session:
         outputs = session.infer({"image": pixels})
-    assert np.allclose(outputs["logits"], torch_predictor(source.model, source.task)(pixels), atol=1e-4)
+    assert np.allclose(outputs["logits"], torch_predictor(model_of(source), task_of(source))(pixels), atol=1e-4)
     assert np.allclose(outputs["probabilities"].sum(1), 1, atol=1e-5)
 
 
@@ -104,8 +105,8 @@ def test_stratified_takes_turns_through_the_classes() -> None:
 
 
 def test_synthetic_samples_are_varied(run: Path) -> None:
-    golden = synthetic_golden(open_source(run, None).task, seed=0)
-    assert golden.truths is None and golden.pixels.std(axis=(1, 2, 3)).min() > 10
+    golden = synthetic_golden(open_source(run, None), seed=0)
+    assert golden.truths is None and golden.inputs.feeds["image"].std(axis=(1, 2, 3)).min() > 10
     assert len({content for _, content in golden.encoded}) == len(golden.encoded)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 from tests.export.families import MEMBERS, Member, as_if_trained, compare, task_of
+from tests.export.models import photo_source
 from torch import Tensor, nn
 
 from edgetl.errors import ArtefactError, ConfigError
@@ -21,6 +22,7 @@ from edgetl.runtime.engines import open_engine
 from edgetl.types import Pixels
 
 SMALL = next(member for member in MEMBERS if member.name == "residual_cnn")
+INPUTS = task_of(SMALL).inputs
 
 WRITE = """
 import sys, torch
@@ -32,8 +34,8 @@ from edgetl.finetune.graph import deploy, export_onnx
 torch.manual_seed(0)
 member = next(member for member in MEMBERS if member.name == "residual_cnn")
 path = Path(sys.argv[1])
-export_onnx(deploy(get_backbone("residual_cnn").build(3), task_of(member)), 32, 32, path)
-finish(path)
+export_onnx(deploy(get_backbone("residual_cnn").build(3), task_of(member)), task_of(member).inputs, path)
+finish(path, task_of(member).inputs)
 """
 
 
@@ -49,8 +51,8 @@ def small_model() -> nn.Module:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("graph") / "model.onnx"
-    export_onnx(deploy(small_model(), task_of(SMALL)), 32, 32, path)
-    finish(path)
+    export_onnx(deploy(small_model(), task_of(SMALL)), task_of(SMALL).inputs, path)
+    finish(path, INPUTS)
     return path
 
 
@@ -85,8 +87,8 @@ def test_nothing_of_the_machine_is_in_the_file(finished: Path) -> None:
 
 
 def test_a_second_export_writes_the_same_bytes(finished: Path, tmp_path: Path) -> None:
-    export_onnx(deploy(small_model(), task_of(SMALL)), 32, 32, tmp_path / "again.onnx")
-    finish(tmp_path / "again.onnx")
+    export_onnx(deploy(small_model(), task_of(SMALL)), task_of(SMALL).inputs, tmp_path / "again.onnx")
+    finish(tmp_path / "again.onnx", INPUTS)
     assert (tmp_path / "again.onnx").read_bytes() == finished.read_bytes()
 
 
@@ -100,7 +102,7 @@ def test_another_process_elsewhere_writes_the_same_bytes(finished: Path, tmp_pat
 
 def test_finishing_again_changes_nothing(finished: Path) -> None:
     before = finished.read_bytes()
-    finish(finished)
+    finish(finished, INPUTS)
     assert finished.read_bytes() == before
 
 
@@ -124,9 +126,9 @@ class Windowed(nn.Module):
 def test_what_is_constant_is_computed_at_export(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, path = Windowed(), tmp_path / "model.onnx"
-    export_onnx(deploy(model, task_of(SMALL)), 32, 32, path)
+    export_onnx(deploy(model, task_of(SMALL)), task_of(SMALL).inputs, path)
     before = onnx.load(path)
-    finish(path)
+    finish(path, INPUTS)
     graph = onnx.load(path).graph
     constant = {tensor.name for tensor in graph.initializer}
     assert len(graph.node) < len(before.graph.node)
@@ -138,8 +140,8 @@ def test_what_is_constant_is_computed_at_export(tmp_path: Path) -> None:
 @pytest.mark.parametrize("opset", [18, 23])
 def test_the_oldest_and_the_newest_opset(tmp_path: Path, opset: int) -> None:
     path = tmp_path / "model.onnx"
-    export_onnx(deploy(small_model(), task_of(SMALL)), 32, 32, path, opset=opset)
-    finish(path)
+    export_onnx(deploy(small_model(), task_of(SMALL)), task_of(SMALL).inputs, path, opset=opset)
+    finish(path, INPUTS)
     assert [entry.version for entry in onnx.load(path).opset_import] == [opset]
     answers = open_engine("onnxruntime", path, {}).run({"image": pixels(3)})["logits"]
     assert np.allclose(answers, torch_predictor(small_model(), task_of(SMALL))(pixels(3)), atol=1e-5)
@@ -148,7 +150,7 @@ def test_the_oldest_and_the_newest_opset(tmp_path: Path, opset: int) -> None:
 @pytest.mark.parametrize("opset", [17, 24])
 def test_an_opset_torch_does_not_write_is_refused(tmp_path: Path, opset: int) -> None:
     with pytest.raises(ConfigError, match=f"does not write opset `{opset}`\nhint: choose one from 18 to 23"):
-        export_onnx(deploy(small_model(), task_of(SMALL)), 32, 32, tmp_path / "m.onnx", opset=opset)
+        export_onnx(deploy(small_model(), task_of(SMALL)), task_of(SMALL).inputs, tmp_path / "m.onnx", opset=opset)
 
 
 def test_the_embedding_is_a_third_output_and_the_model_stays_as_it_was(tmp_path: Path) -> None:
@@ -157,8 +159,8 @@ def test_the_embedding_is_a_third_output_and_the_model_stays_as_it_was(tmp_path:
     deployed = deploy(model, task, embedding=True)
     assert [name for name, _ in model.named_modules()] == names and isinstance(model.get_submodule("head"), nn.Linear)
     assert {id(p) for p in deployed.parameters()} == {id(p) for p in model.parameters()}
-    export_onnx(deployed, 32, 32, path)
-    finish(path)
+    export_onnx(deployed, task_of(SMALL).inputs, path)
+    finish(path, INPUTS)
     engine = open_engine("onnxruntime", path, {})
     shapes = [(spec.name, spec.dtype, spec.shape) for spec in engine.outputs]
     assert shapes == [
@@ -185,7 +187,7 @@ def test_a_model_of_more_than_two_gib_is_refused_at_once(tmp_path: Path) -> None
     with torch.device("meta"):
         model = get_backbone("vit_h_14").build(3)
     with pytest.raises(ArtefactError, match=r"has 2\.4 GiB of weights, and one ONNX file holds 2 GiB"):
-        export_onnx(deploy(model, task_of(SMALL)), 518, 518, tmp_path / "m.onnx")
+        export_onnx(deploy(model, task_of(SMALL)), task_of(SMALL).inputs, tmp_path / "m.onnx")
 
 
 def pooled(path: Path, shape: list[str | int]) -> None:
@@ -204,21 +206,21 @@ def pooled(path: Path, shape: list[str | int]) -> None:
 def test_another_dynamic_axis_or_a_fixed_batch_is_refused(tmp_path: Path, shape: list[str | int]) -> None:
     pooled(tmp_path / "m.onnx", shape)
     with pytest.raises(ArtefactError, match=f"is {shape[0]} × {shape[1]} × 32 × 3, but the batch and nothing else"):
-        finish(tmp_path / "m.onnx")
+        finish(tmp_path / "m.onnx", INPUTS)
 
 
 def test_a_damaged_or_wrong_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(b"no model")
     with pytest.raises(ArtefactError, match="is no ONNX file"):
-        finish(path)
+        finish(path, INPUTS)
     assert path.read_bytes() == b"no model"
     pooled(path, ["batch", 32, 32, 3])
     model = onnx.load(path)
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 4
     onnx.save(model, path)
     with pytest.raises(ArtefactError, match="is no sound ONNX model"):
-        finish(path)
+        finish(path, INPUTS)
 
 
 LIGHT = (
@@ -234,7 +236,7 @@ def test_families_agree_with_torch(member: Member, tmp_path: Path) -> None:
     """Expected are torch's own answers; where its FP32 strays further from FP64, twice that is allowed."""
     shown = {
         "random": pixels(8, member.side),
-        "natural": synthetic_golden(task_of(member), seed=0).pixels[:8],
+        "natural": synthetic_golden(photo_source(task_of(member)), seed=0).inputs.feeds["image"][:8],
     }
     model = as_if_trained(member, np.concatenate([*shown.values()]))
     found = compare(member, model, shown, tmp_path / "model.onnx")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 from tests.conftest import picture
+from tests.export.models import photo_source
 
 from edgetl.errors import DataError
 from edgetl.export.golden import validation_golden
@@ -120,8 +121,8 @@ def test_no_place_travels_in_the_golden_set(tmp_path: Path) -> None:
     ]
     spec = ImageInput(height=32, width=32, resize=36)
     task = ImageClassification(labels=("a", "b"), input=spec, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-    golden = validation_golden(samples, tmp_path, task, seed=0)
+    golden = validation_golden(photo_source(task, samples, tmp_path), seed=0)
     assert len(golden.encoded) == 2
-    for (name, content), pixels in zip(golden.encoded, golden.pixels, strict=True):
+    for (name, content), pixels in zip(golden.encoded, golden.inputs.feeds["image"], strict=True):
         assert name.endswith(".jpg") and not [secret for secret in SECRETS if secret in content]
         assert np.array_equal(prepare(content, spec), pixels)

@@ -9,6 +9,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper, parser
+from tests.export.models import images, model_of, task_of
 
 from edgetl.errors import ArtefactError
 from edgetl.export.quantisation.statistics import Statistics
@@ -30,7 +31,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 def pixels(dataset: Path, run: Path) -> Pixels:
     opened = open_source(run, None)
     paths = sorted(dataset.glob("val/*/*.png"))[::3]
-    return cast(Pixels, opened.task.preprocess(paths)["image"])
+    return cast(Pixels, task_of(opened).preprocess(paths)["image"])
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,8 @@ def folders(run: Path, pixels: Pixels, tmp_path_factory: pytest.TempPathFactory)
     """The variant's folder of every precision, converted from the run's own network."""
     opened = open_source(run, None)
     root = tmp_path_factory.mktemp("tensorrt")
-    export_onnx(deploy(opened.model, opened.task), 32, 32, root / "source.onnx")
-    statistics = Statistics(root / "source.onnx", pixels)
+    export_onnx(deploy(model_of(opened), task_of(opened)), task_of(opened).inputs, root / "source.onnx")
+    statistics = Statistics(root / "source.onnx", images(pixels))
     calibration = Calibration(statistics=statistics, quantisation=Quantisation(samples=len(pixels)))
     found: dict[str, Path] = {}
     for precision in PRECISIONS:
@@ -64,7 +65,7 @@ def test_the_typed_graph_answers_like_torch(
     folders: dict[str, Path], run: Path, pixels: Pixels, precision: str, least_sqnr_db: float, largest: float
 ) -> None:
     opened = open_source(run, None)
-    right = torch_predictor(opened.model, opened.task)(pixels)
+    right = torch_predictor(model_of(opened), task_of(opened))(pixels)
     found = logits(folders[precision] / "model.onnx", pixels)
     assert np.abs(found - right).max() <= largest
     assert sqnr_db(right, found) >= least_sqnr_db
@@ -72,7 +73,7 @@ def test_the_typed_graph_answers_like_torch(
 
 def test_int8_stays_within_the_tolerance_of_int8(folders: dict[str, Path], run: Path, pixels: Pixels) -> None:
     opened = open_source(run, None)
-    right = torch_predictor(opened.model, opened.task)(pixels)
+    right = torch_predictor(model_of(opened), task_of(opened))(pixels)
     found = logits(folders["int8"] / "model.onnx", pixels)
     assert 15 <= sqnr_db(right, found) < 60  # not the fp16 graph again
 
@@ -264,7 +265,7 @@ def test_a_broken_rule_of_the_file_is_named(change: Callable[[ModelProto], Any],
 
 
 def only(source: Path, pixels: Pixels) -> Calibration:
-    return Calibration(statistics=Statistics(source, pixels), quantisation=Quantisation(samples=1))
+    return Calibration(statistics=Statistics(source, images(pixels)), quantisation=Quantisation(samples=1))
 
 
 def test_a_graph_that_tensorrt_would_refuse_is_not_exported(pixels: Pixels, tmp_path: Path) -> None:

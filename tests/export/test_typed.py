@@ -7,6 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, numpy_helper, parser
+from tests.export.models import model_of, task_of
 
 from edgetl.errors import ArtefactError
 from edgetl.export.source import open_source
@@ -21,7 +22,7 @@ HEAD = '<ir_version: 10, opset_import: ["" : 20]>'
 def source(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     opened = open_source(run, None)
     path = tmp_path_factory.mktemp("typed") / "source.onnx"
-    export_onnx(deploy(opened.model, opened.task), 32, 32, path)
+    export_onnx(deploy(model_of(opened), task_of(opened)), task_of(opened).inputs, path)
     return path
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.task_bundles import photo
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 120
@@ -74,12 +75,46 @@ def test_one_engine_checks_benches_predicts_and_serves(
     assert len(edgetl("bench", own_bundle, "--seconds", "0.2")["variants"]) == 2
     image = next((dataset / "val" / "slate").iterdir())
     assert edgetl("predict", own_bundle, image)[0]["top"][0]["label"] == "slate"
-    for answer in served(command, own_bundle, image, tmp_path):
+    for answer in served(command, own_bundle, image.read_bytes(), "image/png", tmp_path):
         assert answer["top"][0]["label"] == "slate"
 
 
-def served(command: str, bundle: Path, image: Path, folder: Path) -> Iterator[dict[str, Any]]:
-    """What `edgetl serve` answers to the image, while it runs; it must end by SIGTERM without an error."""
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_texts_and_objects_need_no_torch_either(
+    engine: str, wheel: Path, reviews: Path, squares: Path, tmp_path: Path
+) -> None:
+    environment = tmp_path / "venv"
+    uv("venv", "--quiet", "--python", interpreter("3.11"), environment)
+    uv("pip", "install", "--quiet", "--python", environment, f"{wheel}[{engine},serve]")
+    command = str(environment / "bin" / "edgetl")
+
+    def edgetl(*arguments: object) -> Any:
+        line = [command, *map(str, arguments), "--json"]
+        return subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=SECONDS)
+
+    lacking = edgetl("predict", reviews, "fine")
+    assert lacking.returncode == 3 and "install `edgetl[text]`" in lacking.stderr
+    uv("pip", "install", "--quiet", "--python", environment, f"{wheel}[{engine},serve,text]")
+    listed = uv("pip", "list", "--python", environment).lower()
+    assert not any(f"{heavy} " in listed for heavy in ("torch", "transformers", "onnx", "scipy", "pycocotools"))
+    (tmp_path / "photo.png").write_bytes(photo(0)[0])
+    for bundle, sample, body, kind, field, label in (
+        (reviews, "a GREAT film", b"a GREAT film", "text/plain", "top", "positive"),
+        (squares, "photo.png", photo(0)[0], "image/png", "objects", "blue"),
+    ):
+        own = Path(shutil.copytree(bundle, tmp_path / bundle.name))
+        checked = edgetl("check", own)
+        assert checked.returncode == 0, checked.stderr
+        verdicts = {variant["id"]: variant["verdict"] for variant in json.loads(checked.stdout)["variants"]}
+        assert verdicts[f"{engine}-fp32"] == "pass"
+        assert json.loads(edgetl("predict", own, sample).stdout)[0][field][0]["label"] == label
+        assert edgetl("bench", own, "--seconds", "0.2").returncode == 0
+        for answer in served(command, own, body, kind, tmp_path):
+            assert answer[field][0]["label"] == label
+
+
+def served(command: str, bundle: Path, body: bytes, kind: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """What `edgetl serve` answers to a sample, while it runs; it must end by SIGTERM without an error."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -90,9 +125,7 @@ def served(command: str, bundle: Path, image: Path, folder: Path) -> Iterator[di
     try:
         url = f"http://127.0.0.1:{port}"
         wait_for(lambda: process.poll() is None and ready(f"{url}/v2/health/ready"), log)
-        request = urllib.request.Request(
-            f"{url}/predict", data=image.read_bytes(), headers={"Content-Type": "image/png"}, method="POST"
-        )
+        request = urllib.request.Request(f"{url}/predict", data=body, headers={"Content-Type": kind}, method="POST")
         with urllib.request.urlopen(request, timeout=30) as response:
             yield json.loads(response.read())
         process.send_signal(signal.SIGTERM)

@@ -31,7 +31,7 @@ def test_which_processors_clip(features: tuple[str, ...], saturates: bool) -> No
 
 def test_the_slower_kernels_give_the_same_answers(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = open_bundle(bundle)
-    images = opened.golden()["image"][:16]
+    images = opened.golden_inputs().first(16)
     with load(opened, variant="onnxruntime-int8") as session:
         usual = answer(session, images)["logits"]
 

@@ -20,7 +20,7 @@ from tests.conftest import Cli
 
 from edgetl.bundle import open_bundle
 from edgetl.errors import ArtefactError, ConfigError, DataError, EngineError
-from edgetl.export.planting import rehash
+from edgetl.export.planted.planting import rehash
 from edgetl.finetune.cache.pictures import decode_once
 from edgetl.finetune.cache.room import open_cache
 from edgetl.finetune.data.dataset import read_dataset
@@ -29,6 +29,7 @@ from edgetl.run import open_run
 from edgetl.runtime import Session, load
 from edgetl.runtime.lease import Lease
 from edgetl.runtime.session import sample_feeds
+from edgetl.tasks import ImageClassification
 from edgetl.types import EngineFacts, Feeds, Outputs, TensorSpec, silent
 
 ENGINES = ("onnxruntime", "openvino")
@@ -50,10 +51,11 @@ def test_every_kind_of_sample_gives_the_same_answer(bundle: Path, dataset: Path)
 
 def test_training_evaluation_and_session_see_the_same_pixels(run: Path, bundle: Path, dataset: Path) -> None:
     _, task, _ = open_run(run)
+    assert isinstance(task, ImageClassification)
     samples = read_dataset(dataset, seed=0).split("val")
     trained = decode_once(samples, dataset, task.input, open_cache(), silent)[0].read(np.arange(len(samples)))
     with load(bundle) as model:
-        seen = model.task.preprocess([dataset / sample.path for sample in samples])["image"]
+        seen = model.bundle.preparation([dataset / sample.path for sample in samples]).feeds["image"]
     assert np.array_equal(trained, seen)
 
 

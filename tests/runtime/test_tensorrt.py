@@ -15,7 +15,7 @@ from edgetl import plugins
 from edgetl.errors import ArtefactError, EngineError
 from edgetl.runtime.engines import compute_precision, open_engine
 from edgetl.runtime.precision import precision_problem
-from edgetl.runtime.tensorrt.batches import checked, in_pieces, pieces
+from edgetl.runtime.tensorrt.batches import LENGTH, checked, in_pieces, largest_shape, pieces, profile_shapes
 from edgetl.runtime.tensorrt.cache import (
     EngineKey,
     content_hash,
@@ -26,8 +26,8 @@ from edgetl.runtime.tensorrt.cache import (
     timing_path,
 )
 from edgetl.runtime.tensorrt.inspect import executed_layers
-from edgetl.runtime.tensorrt.recipe import BuildRecipe, read_recipe
-from edgetl.types import EngineFacts, Outputs, Precision, TensorSpec
+from edgetl.runtime.tensorrt.recipe import BuildRecipe, LengthProfile, read_recipe
+from edgetl.types import Array, EngineFacts, Outputs, Precision, TensorSpec
 
 KEY = EngineKey(
     content="0123456789abcdef" * 4,
@@ -56,6 +56,8 @@ def test_a_recipe_reads_back_and_newer_keys_do_not_matter(tmp_path: Path) -> Non
         ({"schema": "2.0"}, "reads up to"),
         ({"batch": {"min": 1, "opt": 64, "max": 32}}, "not ascending"),
         ({"batch": {"min": 0, "opt": 1, "max": 32}}, "cannot be read"),
+        ({"length": {"min": 1, "opt": 64, "max": 32}}, "length profile .* not ascending"),
+        ({"length": {"min": 1}}, "cannot be read"),
         ({"hardware_compatibility": "volta+"}, "cannot be read"),
         ({"precision": "fp12"}, "cannot be read"),
     ],
@@ -168,6 +170,36 @@ def test_a_batch_below_the_profile_is_refused() -> None:
         pieces(3, 4, 8)
     with pytest.raises(EngineError, match="profile of 8 to 8"):
         pieces(12, 8, 8)
+
+
+TOKENS = [TensorSpec(name=name, dtype="int64", shape=("batch", LENGTH)) for name in ("ids", "mask")]
+TEXTS = BuildRecipe(precision="fp16", opset=20, compute=(), length=LengthProfile(opt=16, max=64))
+
+
+def test_texts_of_any_length_are_taken_and_inputs_of_two_lengths_are_not() -> None:
+    def ids(*shape: int) -> Array:
+        return np.zeros(shape, np.int64)
+
+    assert checked({"ids": ids(3, 7), "mask": ids(3, 7)}, TOKENS) == 3
+    for wrong, said in (
+        ((ids(3, 7), ids(3, 8)), r"lengths of the inputs are \[7, 8\]"),
+        ((ids(3, 0), ids(3, 0)), r"lengths of the inputs are \[0\]"),
+        ((ids(3, 7), ids(2, 7)), "batch sizes"),
+        ((ids(3, 7), ids(3, 7).astype(np.int32)), "is int32"),
+        ((ids(3, 7, 1), ids(3, 7)), "not int64"),
+    ):
+        with pytest.raises(EngineError, match=said):
+            checked(dict(zip(("ids", "mask"), wrong, strict=True)), TOKENS)
+
+
+def test_the_profile_spans_batches_and_lengths() -> None:
+    assert profile_shapes((-1, -1), TEXTS) == [(1, 1), (1, 16), (32, 64)]
+    assert profile_shapes((-1, 8, 8, 3), TEXTS) == [(1, 8, 8, 3), (1, 8, 8, 3), (32, 8, 8, 3)]
+    assert largest_shape(("batch", LENGTH), TEXTS) == (32, 64) and largest_shape(("batch", 2), TEXTS) == (32, 2)
+    without = msgspec.structs.replace(TEXTS, length=None)
+    for ask in (lambda: profile_shapes((-1, -1), without), lambda: largest_shape(("batch", LENGTH), without)):
+        with pytest.raises(EngineError, match=r"`build\.json` says none"):
+            ask()
 
 
 def test_pieces_come_back_in_order() -> None:
@@ -301,6 +333,8 @@ def test_an_engine_is_built_answers_like_torch_and_is_found_again(
     gpu: None, precision: Precision, run: Path, dataset: Path, tmp_path: Path
 ) -> None:
     """The whole way on a real GPU: build, numbers, precision, large batches, cache, a damaged cache."""
+    from tests.export.models import images, model_of, task_of
+
     from edgetl.export.quantisation.statistics import Statistics
     from edgetl.export.source import open_source
     from edgetl.export.targets import Calibration
@@ -309,16 +343,16 @@ def test_an_engine_is_built_answers_like_torch_and_is_found_again(
     from edgetl.manifest import Quantisation
 
     source = open_source(run, None)
-    pixels = source.task.preprocess(sorted(dataset.glob("val/*/*.png"))[:40])["image"]
-    export_onnx(deploy(source.model, source.task), 32, 32, tmp_path / "source.onnx")
-    statistics = Statistics(tmp_path / "source.onnx", pixels)
+    pixels = task_of(source).preprocess(sorted(dataset.glob("val/*/*.png"))[:40])["image"]
+    export_onnx(deploy(model_of(source), task_of(source)), task_of(source).inputs, tmp_path / "source.onnx")
+    statistics = Statistics(tmp_path / "source.onnx", images(pixels))
     calibration = Calibration(statistics=statistics, quantisation=Quantisation(samples=40))
     convert(tmp_path / "source.onnx", tmp_path, precision, calibration)
     statistics.close()
     options = {"cache": str(tmp_path / "cache")}
 
     engine = open_engine("tensorrt", tmp_path / "model.onnx", options)
-    right = torch_predictor(source.model, source.task)(pixels)
+    right = torch_predictor(model_of(source), task_of(source))(pixels)
     found = engine.run({"image": pixels})["logits"]  # 40 samples through a profile of 32
     one_by_one = np.concatenate([engine.run({"image": pixels[i : i + 1]})["logits"] for i in range(4)])
     if precision == "int8":

@@ -59,8 +59,8 @@ def test_a_list_takes_its_images_along(tmp_path: Path) -> None:
         path.write_bytes(b"".join(piece for _, piece in pieces(sent.contents[entry.sha256], 0, entry.size)))
     found = read_labelled(laid_out / "list.csv", ("ants", "bees"))
     assert [(each.label, each.group) for each in found] == [(1, "g1"), (0, ""), (0, "")]
-    assert [each.path.is_file() for each in found] == [True, True, False]
-    assert found[1].path.read_bytes() == outside.read_bytes()
+    assert [Path(each.sample).is_file() for each in found] == [True, True, False]
+    assert Path(found[1].sample).read_bytes() == outside.read_bytes()
 
 
 def test_what_is_not_there_cannot_be_sent(tmp_path: Path) -> None:

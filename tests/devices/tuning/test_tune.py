@@ -17,7 +17,7 @@ from edgetl.devices.tuning.search import Cost, Rules, Runner
 from edgetl.devices.tuning.settle import settle_latency
 from edgetl.devices.tuning.tune import TuneConfig, TuneReport, tune
 from edgetl.errors import ArtefactError, DependencyError
-from edgetl.export.planting import rehash
+from edgetl.export.planted.planting import rehash
 from edgetl.manifest import Manifest
 from edgetl.runtime import load
 from edgetl.runtime.plan import Aim

@@ -7,23 +7,25 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from tests.export.models import model_of, task_of
 from tests.export.ruin import FACTOR, ruin
 
+from edgetl.export.golden import answers_to
 from edgetl.export.graph import finish
 from edgetl.export.quantisation.bias import correct_biases
 from edgetl.export.quantisation.curve import calibration_curve, fewest_enough
 from edgetl.export.quantisation.equalisation import equalise
 from edgetl.export.quantisation.layers import layers
-from edgetl.export.quantisation.observing import predictor
+from edgetl.export.quantisation.observing import answering
 from edgetl.export.quantisation.qdq import quantise
 from edgetl.export.quantisation.sensitivity import rank_layers
 from edgetl.export.quantisation.statistics import Statistics
 from edgetl.export.quantisation.training import train_quantised
 from edgetl.export.quantisation.weights_only import compress_weights
 from edgetl.export.selection import Selection, training_images
-from edgetl.export.source import Source, open_source, pixels_of
+from edgetl.export.source import Source, known, open_source
 from edgetl.export.targets import Calibration
-from edgetl.finetune.graph import deploy, export_onnx, torch_predictor
+from edgetl.finetune.graph import deploy, export_onnx
 from edgetl.manifest import CalibrationPoint, Quantisation
 from edgetl.types import silent
 
@@ -37,23 +39,18 @@ def source(run: Path) -> Source:
 
 @pytest.fixture(scope="module")
 def selection(source: Source) -> Selection:
-    samples = training_images(source.split("train"), 0, None).selection
-    pixels = pixels_of(samples, source.root, source.task, silent, "")
-    return Selection(
-        pixels=pixels,
-        truths=np.array([sample.label for sample in samples]),
-        logits=torch_predictor(source.model, source.task)(pixels),
-        temperature=1.0,
-    )
+    found = known(source, training_images(source.split("train"), 0, None).selection, silent, "")
+    outputs = answers_to(source.network.answer, found.inputs, source.task)
+    return Selection(task=source.task, inputs=found.inputs, truths=found.truths, outputs=outputs)
 
 
 @pytest.fixture(scope="module")
 def statistics(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Statistics]:
     path = tmp_path_factory.mktemp("quantisation") / "source.onnx"
-    export_onnx(deploy(source.model, source.task), 32, 32, path)
-    finish(path)
+    export_onnx(deploy(model_of(source), task_of(source)), task_of(source).inputs, path)
+    finish(path, source.task.inputs)
     samples = training_images(source.split("train"), 0, None).calibration
-    with closing(Statistics(path, pixels_of(samples, source.root, source.task, silent, ""))) as opened:
+    with closing(Statistics(path, known(source, samples, silent, "").inputs)) as opened:
         yield opened
 
 
@@ -62,7 +59,7 @@ def calibration(statistics: Statistics, recipe: Quantisation = PLAIN) -> Calibra
 
 
 def sqnr_db(model: onnx.ModelProto, selection: Selection) -> float:
-    return selection.measure(predictor(model)).distance.sqnr_db
+    return selection.measure(answering(model)).distance.sqnr_db
 
 
 def test_ranges_grow_with_the_images_and_clipped_ones_lie_inside(statistics: Statistics) -> None:
@@ -119,10 +116,10 @@ def test_bias_correction_takes_the_mean_error_away(statistics: Statistics, selec
     """Weights rounded to one scale a tensor shift the means; the biases bring them back."""
     coarse = Calibration(statistics=statistics, quantisation=PLAIN, per_tensor=True)
     model = quantise(coarse)
-    original = predictor(onnx.load(statistics.prepared))(statistics.pixels[:32])
-    before = np.abs((predictor(model)(statistics.pixels[:32]) - original).mean(axis=0)).max()
+    original = answering(onnx.load(statistics.prepared))(statistics.inputs.part(0, 32))["logits"]
+    before = np.abs((answering(model)(statistics.inputs.part(0, 32))["logits"] - original).mean(axis=0)).max()
     assert correct_biases(model, coarse) > 5
-    after = np.abs((predictor(model)(statistics.pixels[:32]) - original).mean(axis=0)).max()
+    after = np.abs((answering(model)(statistics.inputs.part(0, 32))["logits"] - original).mean(axis=0)).max()
     assert after < before / 2
     onnx.checker.check_model(model, full_check=True)
 
@@ -130,8 +127,8 @@ def test_bias_correction_takes_the_mean_error_away(statistics: Statistics, selec
 def test_the_ranking_finds_the_layer_that_was_spoiled(source: Source, selection: Selection, tmp_path: Path) -> None:
     """One channel of the stem's weights is made so large that its scale leaves the other inputs nothing."""
     path = tmp_path / "spoiled.onnx"
-    export_onnx(deploy(source.model, source.task), 32, 32, path)
-    finish(path)
+    export_onnx(deploy(model_of(source), task_of(source)), task_of(source).inputs, path)
+    finish(path, source.task.inputs)
     model = onnx.load(path)
     gemm = next(node for node in model.graph.node if node.op_type == "Gemm")
     weight = next(tensor for tensor in model.graph.initializer if tensor.name == gemm.input[1])
@@ -139,7 +136,7 @@ def test_the_ranking_finds_the_layer_that_was_spoiled(source: Source, selection:
     values[:, 0] *= FACTOR
     weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
     onnx.save(model, path)
-    with closing(Statistics(path, selection.pixels)) as statistics:
+    with closing(Statistics(path, selection.inputs)) as statistics:
         ranked = rank_layers(Calibration(statistics=statistics, quantisation=Quantisation(samples=20)), selection)
     assert len(ranked) == len(layers(model)) and ranked == sorted(ranked, key=lambda pair: pair[1])
 
@@ -149,14 +146,14 @@ def test_equalising_keeps_the_function_and_heals_a_drowned_channel(
 ) -> None:
     ruin(own_run)
     spoiled = open_source(own_run, None)
-    export_onnx(deploy(spoiled.model, spoiled.task), 32, 32, tmp_path / "spoiled.onnx")
-    finish(tmp_path / "spoiled.onnx")
-    assert equalise(tmp_path / "spoiled.onnx", tmp_path / "equal.onnx", selection.pixels) == 3
+    export_onnx(deploy(model_of(spoiled), task_of(spoiled)), task_of(spoiled).inputs, tmp_path / "spoiled.onnx")
+    finish(tmp_path / "spoiled.onnx", spoiled.task.inputs)
+    assert equalise(tmp_path / "spoiled.onnx", tmp_path / "equal.onnx", selection.inputs) == 3
     onnx.checker.check_model(onnx.load(tmp_path / "equal.onnx"), full_check=True)
     assert sqnr_db(onnx.load(tmp_path / "equal.onnx"), selection) > 90
     found = []
     for name in ("spoiled", "equal"):
-        with closing(Statistics(tmp_path / f"{name}.onnx", selection.pixels)) as statistics:
+        with closing(Statistics(tmp_path / f"{name}.onnx", selection.inputs)) as statistics:
             found.append(sqnr_db(quantise(calibration(statistics, Quantisation(samples=20))), selection))
     assert found[0] < 12 and found[1] > 25, found
 
@@ -164,7 +161,7 @@ def test_equalising_keeps_the_function_and_heals_a_drowned_channel(
 def test_the_curve_stops_when_more_images_bring_nothing(statistics: Statistics, selection: Selection) -> None:
     points = calibration_curve(calibration(statistics), selection)
     counts = [point.samples for point in points]
-    assert counts == sorted(set(counts)) and counts[0] == 32 and counts[-1] <= len(statistics.pixels)
+    assert counts == sorted(set(counts)) and counts[0] == 32 and counts[-1] <= len(statistics.inputs)
     assert fewest_enough(points) in counts
 
 
@@ -192,8 +189,8 @@ def test_images_to_choose_by_never_calibrate(source: Source) -> None:
 
 
 def test_training_under_quantisation_leaves_a_plain_network_and_repeats(source: Source, statistics: Statistics) -> None:
-    deployed = deploy(source.model, source.task)
-    first, second = (train_quantised(deployed, statistics.pixels[:24], 0, images=32) for _ in range(2))
+    deployed = deploy(model_of(source), task_of(source))
+    first, second = (train_quantised(deployed, statistics.inputs.first(24), 0, images=32) for _ in range(2))
     states = first.state_dict(), second.state_dict(), deployed.state_dict()
     assert states[0].keys() == states[2].keys()
     assert all(bool((states[0][name] == states[1][name]).all()) for name in states[0])

@@ -97,7 +97,7 @@ def test_every_family_exports_and_agrees_with_torch(name: str, side: int, tmp_pa
     model = noisy(name)
     found = recipe(get_backbone(name), size=side)
     task = ImageClassification(labels=tuple("abcdefg"), input=found.input, mean=found.mean, std=found.std)
-    export_onnx(deploy(model, task), side, side, tmp_path / "m.onnx")
+    export_onnx(deploy(model, task), task.inputs, tmp_path / "m.onnx")
     pixels = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
     answers = open_engine("onnxruntime", tmp_path / "m.onnx", {}).run({"image": pixels})["logits"]
     expected = torch_predictor(model, task)(pixels)
@@ -110,7 +110,7 @@ def test_a_frozen_part_exports_on_its_own(tmp_path: Path) -> None:
     found = recipe(get_backbone("mobilenet_v3_small"), size=64)
     task = ImageClassification(labels=tuple("abcdefg"), input=found.input, mean=found.mean, std=found.std)
     frozen, _ = split(model, 9)
-    export_onnx(deploy(frozen, task), 64, 64, tmp_path / "m.onnx")
+    export_onnx(deploy(frozen, task), task.inputs, tmp_path / "m.onnx")
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     answers = open_engine("onnxruntime", tmp_path / "m.onnx", {}).run({"image": pixels})["logits"]
     assert answers.ndim == 4 and np.allclose(answers, torch_predictor(frozen, task)(pixels), atol=1e-4)

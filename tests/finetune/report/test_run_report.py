@@ -17,7 +17,7 @@ from edgetl.finetune.head.logistic import Candidate
 from edgetl.finetune.report.run_report import Story, write_report
 from edgetl.finetune.report.trust import Mistake
 from edgetl.run import DataRecord, Run, SampleRecord, WeightsRecord
-from edgetl.tasks import ImageClassification, Task
+from edgetl.tasks import ImageClassification
 from edgetl.tasks.images import ImageInput
 
 
@@ -50,7 +50,7 @@ def record(**changes: object) -> Run:
     return msgspec.structs.replace(run, **changes)
 
 
-def task_of(labels: tuple[str, ...]) -> Task:
+def task_of(labels: tuple[str, ...]) -> ImageClassification:
     return ImageClassification(labels=labels, input=ImageInput(height=32, width=32, resize=32), temperature=2.0)
 
 
@@ -59,7 +59,7 @@ def mistakes(count: int, side: int = 20) -> list[Mistake]:
     return [
         Mistake(
             path=f"val/<u>/{i}.jpg", truth="<b>", predicted="$x$", probability=i / count,
-            pixels=rng.integers(0, 256, (side, side * 2, 3), np.uint8),
+            shown=rng.integers(0, 256, (side, side * 2, 3), np.uint8),
         )
         for i in range(count)
     ]  # fmt: skip

@@ -10,7 +10,7 @@ from PIL import Image
 
 from edgetl.bundle import open_bundle
 from edgetl.errors import ConfigError, DataError, EngineError
-from edgetl.export.planting import rehash
+from edgetl.export.planted.planting import rehash
 from edgetl.manifest import GoldenRecord, Manifest
 from edgetl.runtime import Session, load
 from edgetl.runtime.bench import BenchOptions, bench, single_stream
@@ -86,7 +86,7 @@ def test_each_way_of_timing_asks_the_same_pixels(own_bundle: Path, dataset: Path
         for number in range(3):
             ask(number)
         seen = np.concatenate([feeds["image"] for feeds in model.asked])
-    assert np.array_equal(seen, inputs.pixels[:12])
+    assert np.array_equal(seen, inputs.feeds["image"][:12])
     assert len({image.tobytes() for image in seen}) == 12, "another image for each query"
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 import pytest
@@ -34,12 +34,16 @@ def numbers(*values: float) -> Feeds:
     return {"x": np.array(values)[:, None]}
 
 
+def joined(parts: Sequence[Feeds]) -> Feeds:
+    return {"x": np.concatenate([part["x"] for part in parts])}
+
+
 def with_batcher(limits: Limits, use: Callable[[Engine, Batcher], Awaitable[None]]) -> Engine:
     """Runs `use` in a loop of its own and closes the batcher after it."""
     engine = Engine()
 
     async def main() -> None:
-        batcher = Batcher(engine.infer, limits)
+        batcher = Batcher(engine.infer, joined, limits)
         try:
             await asyncio.wait_for(use(engine, batcher), WAIT_S)
         finally:
@@ -154,7 +158,7 @@ def test_an_engine_failure_harms_its_own_batch_only() -> None:
 def test_closing_answers_what_is_queued() -> None:
     async def main() -> list[float]:
         engine = Engine()
-        batcher = Batcher(engine.infer, Limits(workers=3, max_batch=2))
+        batcher = Batcher(engine.infer, joined, Limits(workers=3, max_batch=2))
         tasks = await submitted(batcher, *(numbers(i) for i in range(20)))
         await asyncio.to_thread(batcher.close)
         return [float((await task).outputs["y"][0, 0]) for task in tasks]

@@ -1,5 +1,6 @@
 """The web page in a real browser: every way to give it an image, both answers of a comparison, and what goes wrong."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 from tests.runtime.serve.conftest import RunningServer, StartServer
+from tests.task_bundles import COLOURS, png
 
 from edgetl.runtime import load
 
@@ -290,3 +292,108 @@ def test_a_label_is_text_and_never_markup(page: Page, start_server: StartServer,
     choose(opened(page, server), photo)
     expect(page.get_by_role("status")).to_contain_text("<img src=x onerror=alert(1)>")
     assert page.locator("img").count() == 1
+
+
+@pytest.fixture(scope="module")
+def others(reviews: Path, squares: Path) -> Iterator[RunningServer]:
+    """A server of a model that takes texts, which stands first, and of one that finds objects."""
+    running = RunningServer(reviews, squares)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """A photo of 480 × 360 pixels with a red and a blue square of 120."""
+    made = Image.new("RGB", (480, 360), "grey")
+    made.paste(COLOURS["red"], (30, 30, 150, 150))
+    made.paste(COLOURS["blue"], (270, 150, 390, 270))
+    (tmp_path / "scene.png").write_bytes(png(made))
+    return tmp_path / "scene.png"
+
+
+@pytest.mark.slow
+def test_a_text_is_answered_as_a_session_answers(page: Page, others: RunningServer, reviews: Path) -> None:
+    page.goto(others.url)
+    expect(page.get_by_text("2 labels · 2 variants")).to_be_visible()
+    for hidden in (page.get_by_label("Choose a file"), page.get_by_label("Least score")):
+        expect(hidden).to_be_hidden()
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Your text")).to_be_focused()
+    page.keyboard.type("A GREAT film with <b>lovely</b> actors")
+    page.keyboard.press("Control+Enter")
+    with load(reviews, variant=FIRST) as model:
+        found = model.predict("A GREAT film with <b>lovely</b> actors").top
+    expect(page.get_by_role("status")).to_contain_text(f"positive, {100 * found[0].probability:.2f} %")
+    page.get_by_label("Compare with").select_option("openvino-fp32")
+    expect(page.get_by_role("status")).to_contain_text("Both say positive")
+    page.get_by_label("Compare with").select_option("")
+    page.get_by_label("Your text").fill("a dull plot")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("negative")
+    page.get_by_label("Your text").fill("dull " * 300_000)
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("not a text the server can read")
+    expect(page.get_by_role("table")).to_be_hidden()
+
+
+PAINTED = """() => {
+  const canvas = document.getElementById("boxes"), image = document.getElementById("picture");
+  const scale = canvas.width / image.naturalWidth, pen = canvas.getContext("2d");
+  const at = (x, y) => pen.getImageData(Math.round(x * scale), Math.round(y * scale), 1, 1).data[3] > 0;
+  const near = [...Array(21).keys()].map((i) => i - 10), beside = (x, y) => near.some((by) => at(x + by, y));
+  const below = (x, y) => near.some((by) => at(x, y + by));
+  return { size: [canvas.clientWidth, canvas.clientHeight], shown: [image.clientWidth, image.clientHeight],
+           edges: [beside(30, 90), beside(150, 90), below(90, 150), below(330, 270)],
+           inside: [at(90, 90), at(330, 210), at(10, 300)] };
+}"""
+
+
+@pytest.mark.slow
+def test_boxes_lie_over_the_photo_and_are_listed_in_words(page: Page, others: RunningServer, scene: Path) -> None:
+    page.goto(others.url)
+    page.get_by_label("Model").select_option("squares")
+    expect(page.get_by_label("Your text")).to_be_hidden()
+    choose(page, scene)
+    expect(page.get_by_role("status")).to_contain_text("Found: 2 objects")
+    expect(page.get_by_role("status")).to_contain_text("1 × red, 1 × blue")
+    row = page.get_by_role("row", name="red")
+    left, right, top, bottom = map(int, re.findall(r"\d+", row.locator("small").inner_text()))
+    assert (
+        max(abs(found - true) for found, true in zip((left, top, right, bottom), (30, 30, 150, 150), strict=True)) < 4
+    )
+    for width in (1280, 400):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function(
+            "document.getElementById('boxes').width === document.getElementById('picture').clientWidth"
+        )
+        painted = page.evaluate(PAINTED)
+        assert painted["size"] == painted["shown"]
+        assert all(painted["edges"]) and not any(painted["inside"]), painted
+    page.get_by_label("Least score").fill("0.9999")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("status")).to_contain_text("Found: nothing")
+    expect(page.locator("#boxes")).to_have_js_property("hidden", False)
+    page.get_by_label("Least score").fill("")
+    page.get_by_label("Compare with").select_option("openvino-fp32")
+    expect(page.get_by_role("status")).to_contain_text("Both find 2 objects")
+    page.get_by_label("Model").select_option("reviews")
+    expect(page.get_by_role("table")).to_be_hidden()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1280])
+def test_axe_finds_nothing_for_texts_and_objects_either(
+    browser: Browser, others: RunningServer, scene: Path, scheme: Literal["light", "dark"], width: int
+) -> None:
+    with browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800}) as context:
+        page = context.new_page()
+        page.goto(others.url)
+        axe_finds_nothing(page)
+        page.get_by_label("Model").select_option("squares")
+        choose(page, scene)
+        page.get_by_label("Compare with").select_option("openvino-fp32")
+        expect(page.get_by_role("status")).to_contain_text("Both find 2 objects")
+        axe_finds_nothing(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

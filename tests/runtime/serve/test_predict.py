@@ -51,6 +51,11 @@ def test_what_is_no_image_is_refused(server: RunningServer) -> None:
         (415, "`application/json` is no image", requests.post(url, json={"image": 1}, timeout=TIMEOUT_S)),
         (400, "Maximum number of files is 1", requests.post(url, files={"a": b"1", "b": b"2"}, timeout=TIMEOUT_S)),
         (400, "`top` cannot be", requests.post(f"{url}?top=none", data=b"x", timeout=TIMEOUT_S)),
+        (
+            400,
+            "has no `threshold`; it takes `top`",
+            requests.post(f"{url}?threshold=0.5", data=b"x", timeout=TIMEOUT_S),
+        ),
         (404, "no model", requests.post(f"{url}?model=nobody", data=b"x", timeout=TIMEOUT_S)),
         (405, "method not allowed", requests.get(url, timeout=TIMEOUT_S)),
     ):
@@ -64,7 +69,7 @@ def test_an_image_that_takes_too_long_to_decode_is_refused_in_time(start_server:
     )
     url = start_server(bundle, "--timeout-s", "0.02", "--max-body-mb", "40").url
     answer = requests.post(f"{url}/predict", data=large.getvalue(), timeout=TIMEOUT_S)
-    assert (answer.status_code, "not decoded within" in answer.json()["error"]) == (503, True), answer.text
+    assert (answer.status_code, "not prepared within" in answer.json()["error"]) == (503, True), answer.text
     assert answer.headers["retry-after"]
 
 
