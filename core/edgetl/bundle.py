@@ -194,12 +194,13 @@ class Bundle:
 
 
 def _is(value: Array, spec: TensorSpec, rows: int) -> bool:
-    """Whether `value` is `rows` samples of `spec`; an axis with a name may have any length."""
+    """Whether `value` is `rows` samples of `spec`; an axis with a name may have any length, answers any float type."""
+    floats = value.dtype.kind == np.dtype(spec.dtype).kind == "f"
     pairs = list(zip(value.shape[1:], spec.shape[1:], strict=False))
     return (
         value.ndim == len(spec.shape)
         and len(value) == rows
-        and value.dtype.name == spec.dtype
+        and (floats or value.dtype.name == spec.dtype)
         and all(isinstance(wanted, str) or have == wanted for have, wanted in pairs)
     )
 

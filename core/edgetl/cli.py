@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from edgetl import console, show
+from edgetl.cli_adopt import adopt
 from edgetl.cli_advise import advise
 from edgetl.cli_bench import bench
 from edgetl.cli_devices import devices_app
@@ -67,7 +68,22 @@ def _options(
     pass
 
 
-for command in (finetune, advise, sweep, export, check, gate, selftest, bench, tune, predict, serve, sign, verify):
+for command in (
+    finetune,
+    advise,
+    sweep,
+    export,
+    adopt,
+    check,
+    gate,
+    selftest,
+    bench,
+    tune,
+    predict,
+    serve,
+    sign,
+    verify,
+):
     app.command()(command)
 app.command("remote-end", hidden=True)(remote_end)
 

@@ -12,7 +12,7 @@ from edgetl.files import configured
 from edgetl.options import GATE_FAILED, Overwrite, names
 from edgetl.plugins import heavy_imports, require
 
-LIBRARIES = ("onnx", "onnxscript", "onnxruntime", "matplotlib", "jinja2")
+LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "safetensors", "matplotlib", "jinja2")
 
 
 @reports_errors

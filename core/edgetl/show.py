@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.text import Text
 
 from edgetl.console import table
+from edgetl.metrics import TITLES
 from edgetl.show_bench import bench_table
-from edgetl.tasks.metrics import TITLES
 
 STYLES = {
     "pass": "green",

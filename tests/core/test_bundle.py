@@ -111,7 +111,7 @@ def test_a_golden_set_of_another_shape_is_refused(own_bundle: Path, cli: Cli, ch
 
 def test_an_unknown_option_in_the_manifest_is_the_bundles_fault(own_bundle: Path, cli: Cli) -> None:
     edit(own_bundle, lambda m: m["variants"][0].update(options={"thread": 2}))
-    result = cli("predict", own_bundle, own_bundle / "golden" / "images" / "0000.png", "--variant", "onnxruntime-fp32")
+    result = cli("predict", own_bundle, own_bundle / "golden" / "samples" / "0000.png", "--variant", "onnxruntime-fp32")
     assert result.exit_code == 4 and "thread" in result.stderr
 
 

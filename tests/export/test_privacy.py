@@ -40,7 +40,7 @@ def test_no_image_travels(bare: Path, dataset: Path) -> None:
     for picture in pictures:
         middle = picture[len(picture) // 2 :][:32]
         assert not [name for name, content in held.items() if middle in content]
-    assert "golden/samples.npz" not in held and not (bare / "golden" / "images").exists()
+    assert "golden/samples.npz" not in held and not (bare / "golden" / "samples").exists()
 
 
 def test_no_path_of_the_data_travels(bare: Path, run: Path, dataset: Path) -> None:

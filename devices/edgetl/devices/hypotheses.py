@@ -67,11 +67,11 @@ def _gain_db(logits: Array, reference: Array, expected: Array) -> float | None:
     left = max(float(other.sum()), 1e-30)
     gain = 10 * math.log10(float(error.sum()) / left)
     explained = 10 * math.log10(max(float(np.sum(logits.astype(np.float64) ** 2)), 1e-30) / left)
-    surely = _sign_test(int(np.sum(other < error)), len(error)) < MAX_P
+    surely = sign_test(int(np.sum(other < error)), len(error)) < MAX_P
     return gain if min(gain, explained) >= MIN_GAIN_DB and surely else None
 
 
-def _sign_test(wins: int, samples: int) -> float:
+def sign_test(wins: int, samples: int) -> float:
     """One-sided probability of at least `wins` heads in `samples` fair tosses."""
     return float(sum(math.comb(samples, k) for k in range(wins, samples + 1)) / 2**samples)
 
@@ -81,7 +81,7 @@ def _exchanged_outputs(logits: Array, reference: Array, labels: tuple[str, ...])
     logits = logits.astype(np.float64)
     power = np.sum(logits**2, axis=0)[:, None] + np.sum(reference.astype(np.float64) ** 2, axis=0)[None]
     distance = power - 2 * logits.T @ reference
-    moved = _cycles(distance.argmin(axis=1))
+    moved = cycles(distance.argmin(axis=1))
     if not moved:
         return None
     here, there = list(moved), list(moved.values())
@@ -91,7 +91,7 @@ def _exchanged_outputs(logits: Array, reference: Array, labels: tuple[str, ...])
     return "outputs exchanged: " + ", ".join(pairs) + (", …" if len(moved) > 4 else "")
 
 
-def _cycles(nearest: Array) -> dict[int, int]:
+def cycles(nearest: Array) -> dict[int, int]:
     """The part of a map that permutes its elements, fixed points left out."""
     image = set(range(len(nearest)))
     while (smaller := {int(nearest[i]) for i in image}) != image:

@@ -74,3 +74,12 @@ def test_a_file_that_shrinks_meanwhile_is_noticed(tmp_path: Path) -> None:
     assert list(pieces(tmp_path / "file", 5, 5)) == [(5, b"")]
     with pytest.raises(DataError, match="changed"):
         list(pieces(tmp_path / "file", 0, 6))
+
+
+def test_of_photos_with_boxes_the_annotations_go_too(tmp_path: Path) -> None:
+    (tmp_path / "d" / "Annotations").mkdir(parents=True)
+    (tmp_path / "d" / "JPEGImages").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "d" / "JPEGImages" / "1.jpg")
+    (tmp_path / "d" / "Annotations" / "1.xml").write_text("<annotation><filename>1.jpg</filename></annotation>")
+    (tmp_path / "d" / "secret.key").write_text("no")
+    assert [each.path for each in parcel(tmp_path / "d").place.entries] == ["Annotations/1.xml", "JPEGImages/1.jpg"]

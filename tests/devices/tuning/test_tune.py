@@ -69,7 +69,7 @@ def test_a_tune_writes_a_plan_that_opens_and_leaves_the_signed_content_alone(own
     for aim in ("latency", "throughput"):
         with load(own_bundle, aim=aim) as model:
             assert model.choice == plan.choice(aim) and model.variant.id == plan.choice(aim).variant
-            assert len(model.predict([own_bundle / "golden" / "images" / "0000.png"] * 20)) == 20
+            assert len(model.predict([own_bundle / "golden" / "samples" / "0000.png"] * 20)) == 20
     assert sum(each.chosen for each in report.candidates) == 2
 
 

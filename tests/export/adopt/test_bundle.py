@@ -15,7 +15,6 @@ from tests.export.adopt.test_texts import TOML, reviews, text_model, tokeniser
 
 from edgetl.bundle import open_bundle
 from edgetl.runtime import load
-from edgetl.tasks import Detections
 
 VARIANTS = "onnxruntime-fp32,openvino-fp32"
 
@@ -113,8 +112,7 @@ def test_a_detector_becomes_a_bundle(cli: Cli, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert "the model's own answers count as true" in result.stderr
     with load(tmp_path / "bundle") as model:
-        found = model.predict([tmp_path / "golden" / "moss0.png"])[0]
-    assert isinstance(found, Detections)
+        found = model.detect([tmp_path / "golden" / "moss0.png"])[0]
     assert all(0 <= box.box[0] <= box.box[2] <= 40 for box in found.objects) and found.objects
 
 

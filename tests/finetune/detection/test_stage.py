@@ -10,6 +10,7 @@ import torch
 from tests.conftest import Cli
 from tests.core.boxed_files import Photos, drawn_photos, write_coco, write_photo
 from tests.finetune.detection.conftest import LOOP, tiny
+from tests.finetune.detection.models.test_source import folder_of
 
 from edgetl.errors import ArtefactError, ConfigError, DataError
 from edgetl.files import read_toml
@@ -181,9 +182,20 @@ def test_the_command_line_says_what_it_found(blocks: Path, tmp_path: Path, cli: 
     assert "read as COCO JSON" in result.stderr
     gone = tmp_path / "gone"
     write_photo(gone / "a.png", [])
-    refused = cli("finetune", gone, "--task", "detection", "-o", tmp_path / "none")
+    refused = cli("finetune", gone, "--task", "detection", "--weights", "none", "-o", tmp_path / "none")
     assert refused.exit_code == 5
     assert "no boxes in a known format" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_whole_model_of_transformers_is_trained_in_its_own_geometry(blocks: Path, tmp_path: Path) -> None:
+    folder = folder_of("rt_detr", tmp_path / "model")
+    config = tiny(blocks, backbone=str(folder), weights="default", detector="rt-detr", loop={**LOOP, "epochs": 1})
+    finetune(config, tmp_path / "run")
+    run, task, _ = open_run(tmp_path / "run")
+    assert isinstance(task, ObjectDetection)
+    assert (run.backbone, run.strategy, task.input.mode, task.iou_threshold) == ("rt-detr", "fine-tune", "squash", None)
+    assert open_detector(tmp_path / "run", run, task).decode(torch.zeros(1, 3, 96, 96))[1].shape[2] == 2
 
 
 @pytest.mark.slow

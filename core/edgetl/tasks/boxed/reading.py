@@ -56,14 +56,23 @@ def read_boxed(source: Path, labels: tuple[str, ...]) -> list[Labelled]:
     return [Labelled(sample=source / photo.path, objects=truths(photo.boxes)) for photo in found.judged]
 
 
+ANNOTATIONS = frozenset((".json", ".xml", ".txt", ".yaml", ".yml"))
+"""What the files end in that say where the objects are."""
+
+
+def formats_of(source: Path) -> list[str]:
+    """The formats whose files lie in the folder `source`."""
+    found = {"coco": bool(coco_files(source)), "voc": bool(voc_files(source)), "yolo": bool(description_file(source))}
+    return [name for name, there in found.items() if there]
+
+
 def _format(source: Path, asked: str) -> str:
     """The format asked for, else the one whose files are there. Raises DataError when it is none or not only one."""
     if asked not in FORMATS:
         raise ConfigError(f"unknown format `{asked}`", hint=suggest(asked, FORMATS))
     if asked != AUTO:
         return asked
-    found = {"coco": bool(coco_files(source)), "voc": bool(voc_files(source)), "yolo": bool(description_file(source))}
-    formats = [name for name, there in found.items() if there]
+    formats = formats_of(source)
     if not formats:
         raise DataError(
             f"`{source}` holds no boxes in a known format",

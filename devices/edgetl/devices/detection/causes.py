@@ -9,7 +9,7 @@ from edgetl.devices.detection.agreement import finite, pairs
 from edgetl.devices.detection.faults import SCORE_FAULTS, box_faults
 from edgetl.devices.detection.places import bar_faults, moved
 from edgetl.devices.detection.rows import EVERY, Compared, compared
-from edgetl.devices.hypotheses import MAX_P, MIN_GAIN_DB, _cycles, _sign_test
+from edgetl.devices.hypotheses import MAX_P, MIN_GAIN_DB, cycles, sign_test
 from edgetl.tasks import ObjectDetection
 from edgetl.tasks.detections import LEAST_SCORE, Found, overlaps, own_overlaps
 from edgetl.types import Array, Outputs
@@ -57,7 +57,7 @@ def gain_db(error: Array, other: Array, explained: float) -> float | None:
         return None
     gain = 10 * math.log10(float(error.sum()) / max(float(other.sum()), 1e-30))
     enough = gain >= MIN_GAIN_DB and 10 * math.log10(max(explained, 1e-30)) >= MIN_GAIN_DB
-    return gain if enough and _sign_test(int(np.sum(other < error)), len(error)) < MAX_P else None
+    return gain if enough and sign_test(int(np.sum(other < error)), len(error)) < MAX_P else None
 
 
 def _of(arrays: Mapping[str, Array]) -> Outputs:
@@ -165,7 +165,7 @@ def _exchanged(rows: Compared, boxes: Array, labels: tuple[str, ...]) -> Iterato
     root = np.sqrt(rows.weighs)[:, None]
     mine, right = root * rows.said_of_any_label(boxes), root * rows.scores
     distance = np.sum(mine**2, axis=0)[:, None] + np.sum(right**2, axis=0)[None] - 2 * mine.T @ right
-    order = _cycles(distance.argmin(axis=1))
+    order = cycles(distance.argmin(axis=1))
     here, expected = list(order), rows.scores.copy()
     expected[:, here] = rows.scores[:, list(order.values())]
     if order and (gain := _score_gain(rows, boxes, expected, here)) is not None:
@@ -180,7 +180,7 @@ def _repeated(outputs: Outputs, arrays: Mapping[str, Array], task: ObjectDetecti
         for side in (outputs, _of(arrays))
     )
     more = int(np.sum(mine > right))
-    if mine.sum() < 2 * max(right.sum(), len(mine)) or _sign_test(more, int(np.sum(mine != right))) >= MAX_P:
+    if mine.sum() < 2 * max(right.sum(), len(mine)) or sign_test(more, int(np.sum(mine != right))) >= MAX_P:
         return None
     return "objects are found several times: repeated boxes are not suppressed"
 

@@ -9,7 +9,7 @@ from edgetl.devices.baseline import GateReport
 from edgetl.devices.publish.reading import Published, command_of
 from edgetl.devices.verdict import ClassReport, Interval, Latency, Reason, Resources, VariantReport
 from edgetl.files import write_bytes
-from edgetl.tasks.metrics import TITLES
+from edgetl.metrics import TITLES
 from edgetl.types import EngineFacts, Verdict
 
 T = TypeVar("T")

@@ -13,6 +13,7 @@ from edgetl.bundle import open_bundle
 from edgetl.devices.remote.protocol import MAX_BODY_BYTES, MAX_FILES, Entry, Place
 from edgetl.errors import DataError
 from edgetl.files import sha256_of
+from edgetl.tasks.boxed.reading import ANNOTATIONS, formats_of
 from edgetl.tasks.images import SUFFIXES
 
 SIGNATURE = "manifest.json.sig"
@@ -30,7 +31,8 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parcel(path: Path) -> Parcel:
-    """Everything that belongs to `path`. A bundle is verified first; of any other folder the images go.
+    """Everything that belongs to `path`. A bundle is verified first; of any other folder the images go and, where
+    they say where objects are, the annotations.
 
     Raises ArtefactError for a damaged bundle, DataError for what is missing, unreadable or too much.
     """
@@ -38,7 +40,8 @@ def parcel(path: Path) -> Parcel:
         if (path / "manifest.json").is_file():
             return _bundle(path)
         if path.is_dir():
-            return _packed(path, {name: path / name for name in _images(path)})
+            suffixes = SUFFIXES | ANNOTATIONS if formats_of(path) else SUFFIXES
+            return _packed(path, {name: path / name for name in _files(path, suffixes)})
         if path.is_file() and path.suffix.lower() == ".csv":
             return _list(path)
         if path.is_file():
@@ -61,9 +64,9 @@ def _bundle(path: Path) -> Parcel:
     )
 
 
-def _images(folder: Path) -> Iterator[str]:
-    """Relative paths of the images; nothing hidden. A folder in `folder` may be a link, one further down is not
-    followed, as `edgetl.tasks.labelled` does not, so that no circle of links is walked.
+def _files(folder: Path, suffixes: frozenset[str]) -> Iterator[str]:
+    """Relative paths of the files that end so; nothing hidden. A folder in `folder` may be a link, one further down is
+    not followed, as `edgetl.tasks.labelled` does not, so that no circle of links is walked.
     """
     for parent, folders, names in os.walk(folder, followlinks=True):
         top = Path(parent) == folder
@@ -72,7 +75,7 @@ def _images(folder: Path) -> Iterator[str]:
         ]
         for name in sorted(names):
             file = Path(parent, name)
-            if name[0] != "." and file.suffix.lower() in SUFFIXES and file.is_file():
+            if name[0] != "." and file.suffix.lower() in suffixes and file.is_file():
                 yield file.relative_to(folder).as_posix()
 
 

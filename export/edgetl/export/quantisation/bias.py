@@ -61,6 +61,8 @@ def _add(bias: onnx.TensorProto, scale: Array | None, error: Array) -> None:
 
 def _means(model: onnx.ModelProto, names: list[str], inputs: Inputs) -> dict[str, Array]:
     """For each tensor its mean over images and positions, shape (channels,)."""
+    if not names:
+        return {}
     found: dict[str, list[Array]] = {name: [] for name in names}
     for outputs in values(model, names, inputs.batches(BATCH)):
         for name, value in outputs.items():

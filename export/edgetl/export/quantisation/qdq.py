@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import onnx
 
-from edgetl.export.quantisation.layers import COMPUTE
+from edgetl.export.quantisation.layers import COMPUTE, behind
 from edgetl.export.quantisation.statistics import Ranges
 from edgetl.export.targets import Calibration
 from edgetl.telemetry import no_telemetry
@@ -120,9 +120,10 @@ def _with_clamps(model: onnx.ModelProto, names: Sequence[str]) -> list[str]:
 
 
 def _outside(model: onnx.ModelProto) -> list[str]:
-    """The normalisation before the first compute layer, and the softmax: they stay in fp32."""
+    """The normalisation before the first compute layer, each softmax, and what follows the last: they stay in fp32."""
     first = next(i for i, node in enumerate(model.graph.node) if node.op_type in COMPUTE)
-    return [node.name for i, node in enumerate(model.graph.node) if i < first or node.op_type == "Softmax"]
+    inner = [node.name for i, node in enumerate(model.graph.node) if i < first or node.op_type == "Softmax"]
+    return [*inner, *behind(model)]
 
 
 def _tensors(ranges: Ranges) -> TensorsData:

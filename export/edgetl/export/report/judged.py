@@ -8,8 +8,8 @@ import msgspec
 from edgetl.bundle import Bundle
 from edgetl.devices.verdict import Reason, Report, VariantReport
 from edgetl.manifest import VariantRecord
+from edgetl.metrics import TITLES
 from edgetl.runtime.bench import VariantBench
-from edgetl.tasks.metrics import TITLES
 
 OFF_SCALE = 3.0
 """A failed variant whose drop exceeds the others' largest bound so many times would flatten a plot of all."""

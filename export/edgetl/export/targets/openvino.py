@@ -10,6 +10,7 @@ from pathlib import Path
 
 import onnx
 
+from edgetl.export.quantisation.layers import behind
 from edgetl.export.quantisation.weights_only import compress_weights
 from edgetl.export.targets import Calibration
 from edgetl.telemetry import no_telemetry
@@ -96,7 +97,7 @@ def _quantise(model: ov.Model, calibration: Calibration) -> ov.Model:
             fast_bias_correction=not recipe.bias_correction,
             # without it layer norms and sums are rounded too, and outliers drown the rest: MiniLM 18 dB became -0.2
             model_type=None if _convolves(model) else nncf.ModelType.TRANSFORMER,
-            ignored_scope=_kept(model, recipe.kept),
+            ignored_scope=_kept(model, [*recipe.kept, *behind(onnx.load(calibration.statistics.source))]),
             advanced_parameters=advanced,
         )
     return quantized
@@ -113,7 +114,8 @@ def _kept(model: ov.Model, names: Sequence[str]) -> nncf.IgnoredScope | None:
         for operation in model.get_ordered_ops()
         if (name := operation.get_friendly_name()).removesuffix("/WithoutBiases") in names
     ]
-    return nncf.IgnoredScope(names=found) if found else None
+    # some of what follows the last layer NNCF has folded or does not count as an operation
+    return nncf.IgnoredScope(names=found, validate=False) if found else None
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from edgetl.devices.verdict import Interval, VariantReport
 from edgetl.export.report.judged import OFF_SCALE, culprits
 from edgetl.export.report.variants import LOOKS, interval
 from edgetl.finetune.report.page import PLOT_WIDTH, Section, literal
-from edgetl.tasks.metrics import TITLES
+from edgetl.metrics import TITLES
 from edgetl.types import Verdict
 
 ORDER: tuple[Verdict, ...] = ("fail", "undecided", "skipped", "pass")

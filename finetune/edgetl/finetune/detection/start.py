@@ -4,10 +4,8 @@ from pathlib import Path
 
 import msgspec
 
-from edgetl.errors import ConfigError
+from edgetl.errors import ConfigError, DataError
 from edgetl.files import read_json
-from edgetl.finetune.backbones.registry import Backbone, get_backbone, recipe
-from edgetl.finetune.backbones.weights import Weights, read_weights
 from edgetl.finetune.config import FinetuneConfig
 from edgetl.finetune.data.leakage import Leakage, find_leaks
 from edgetl.finetune.detection.config import DetectionLoop, check_options, detection_loop, strategy_of
@@ -15,7 +13,10 @@ from edgetl.finetune.detection.data import BoxedDataset, input_of, read_boxed_da
 from edgetl.finetune.detection.models.architectures import TaskFields, build_detector, task_fields
 from edgetl.finetune.detection.models.detector import Detector
 from edgetl.finetune.detection.models.graph import RECORD, DetectorRecord, open_detector
+from edgetl.finetune.detection.models.options import DetectorOptions
+from edgetl.finetune.detection.models.source import DetectorSource, detector_source
 from edgetl.run import WeightsRecord, open_run
+from edgetl.tasks.images import ImageInput
 from edgetl.tasks.object_detection import ObjectDetection
 from edgetl.types import Track
 
@@ -47,17 +48,22 @@ def start_of(config: FinetuneConfig, track: Track) -> Start:
     loop = detection_loop(config, strategy)
     if strategy == "none" or _is_run(config.weights):
         return _from_run(config, strategy, loop, track)
-    backbone = get_backbone(config.backbone)
     fields = task_fields(config.detector)
+    if not Path(config.data).is_dir():
+        raise DataError(f"the data folder `{config.data}` does not exist", hint="check the path")
+    weights = "none" if strategy == "from-scratch" else config.weights
+    source = detector_source(config.detector, config.backbone, weights, DetectorOptions())
     data = _data(config, None, track)
-    weights = read_weights(backbone, "none" if strategy == "from-scratch" else config.weights)
-    task = _task(config, backbone, weights, data, fields)
+    task = _task(config, source, data, fields)
     size = (task.input.height, task.input.width)
-    detector = build_detector(config.detector, backbone, weights.state, len(task.labels), size, seed=config.seed)
+    detector = build_detector(
+        config.detector, source.backbone, source.weights.state, len(task.labels), size, seed=config.seed,
+        options=source.options,
+    )  # fmt: skip
     return Start(
         config=config, strategy=strategy, reason=_reason(config), loop=loop, architecture=config.detector,
-        backbone=backbone.name, detector=detector, task=task, data=data, leakage=find_leaks(data.dataset, track),
-        weights=weights.record,
+        backbone=source.backbone.name if source.backbone else None, detector=detector, task=task, data=data,
+        leakage=find_leaks(data.dataset, track), weights=source.weights.record,
     )  # fmt: skip
 
 
@@ -101,14 +107,16 @@ def _data(config: FinetuneConfig, labels: tuple[str, ...] | None, track: Track) 
     )  # fmt: skip
 
 
-def _task(
-    config: FinetuneConfig, backbone: Backbone, weights: Weights, data: BoxedDataset, fields: TaskFields
-) -> ObjectDetection:
-    """Normalisation as the weights expect it, the input's shape as the photos have it."""
-    own = weights.task
-    known = own if own is not None and hasattr(own, "mean") else recipe(backbone, newest=config.weights == "default")
+def _task(config: FinetuneConfig, source: DetectorSource, data: BoxedDataset, fields: TaskFields) -> ObjectDetection:
+    """Normalisation as the weights expect it; the input's shape as the photos have it, or as a whole model has it."""
+    own = source.weights.task
+    known = own if own is not None and hasattr(own, "mean") else source.recipe
     sizes = data.sizes(data.dataset.split("train"))
+    spec = input_of(sizes, config.size or SIDE)
+    if source.backbone is None:
+        side = config.size or source.recipe.input.height
+        spec = ImageInput(height=side, width=config.size or source.recipe.input.width, resize=side, mode="squash")
     return ObjectDetection(
-        labels=data.dataset.labels, input=input_of(sizes, config.size or SIDE), mean=known.mean, std=known.std,
-        iou_threshold=fields.iou_threshold, ordered=fields.ordered,
+        labels=data.dataset.labels, input=spec, mean=known.mean, std=known.std, iou_threshold=fields.iou_threshold,
+        ordered=fields.ordered,
     )  # fmt: skip

@@ -1,9 +1,7 @@
 """Where a text backbone comes from: a folder in Hugging Face's layout, a name on its hub, or a run of edgetl."""
 
-import contextlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from torch import nn
 
 from edgetl.errors import ArtefactError, DependencyError, first_line
 from edgetl.files import read_json, sha256_of
+from edgetl.finetune.backbones.quiet import quiet
 from edgetl.finetune.backbones.registry import head_name
 from edgetl.finetune.text.model import Architecture, Pooling, TextModel, build, classifier, known_family
 from edgetl.finetune.text.rebuild import ARCHITECTURE, WEIGHTS, fill, read_state
@@ -237,18 +236,3 @@ def _check_finite(model: nn.Module, name: str) -> None:
     for key, value in model.state_dict().items():
         if not bool(torch.isfinite(value).all()):
             raise ArtefactError(f"the weights of `{name}` have values in `{key}` that are not finite")
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """transformers writes bars and reports to stderr; what matters of them edgetl says itself."""
-    settings: Any = transformers.logging
-    level, bars = settings.get_verbosity(), settings.is_progress_bar_enabled()
-    settings.set_verbosity(settings.ERROR)
-    settings.disable_progress_bar()
-    try:
-        yield
-    finally:
-        settings.set_verbosity(level)
-        if bars:
-            settings.enable_progress_bar()

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert
 
 from edgetl.errors import ArtefactError, first_line
+from edgetl.finetune.backbones.quiet import quiet
 from edgetl.finetune.detection.models.decoding import cut, keep, limit_of
 from edgetl.finetune.detection.models.detector import Detector, Target
 from edgetl.finetune.detection.models.features import FeatureMaps, grids
 from edgetl.finetune.detection.models.options import KINDS, DetectorOptions
-from edgetl.finetune.detection.models.quiet import quiet
 
 WIDTH = 256
 QUERIES = 100
