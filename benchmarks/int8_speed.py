@@ -1,8 +1,9 @@
 """p50 of INT8 over FP32, one sample a query, interleaved in blocks so that drift hits both; and the drop at export.
 
-python -m benchmarks.int8_speed BUNDLE [REPEATS] [ENGINE] [TEXTS.csv]
+python -m benchmarks.int8_speed BUNDLE [REPEATS] [ENGINE] [TEXTS.csv] [OPTION=NUMBER]
 
-Queries are the golden set, each text as long as itself; of texts the `val` rows of a CSV where one is named.
+Both variants get the option. Queries are the golden set, each text as long as itself; of texts the `val` rows of a CSV
+where one is named.
 """
 
 import statistics
@@ -37,11 +38,15 @@ def queries_of(bundle: Path, texts: Path | None) -> list[Feeds]:
     return [opened.preparation([text]).feeds for text in held]
 
 
-def main(bundle: Path, repeats: int, engine: str, texts: Path | None) -> None:
+def main(bundle: Path, repeats: int, engine: str, texts: Path | None, options: dict[str, int]) -> None:
     ratios = []
     queries = queries_of(bundle, texts)
     for _ in range(repeats):
-        with load(bundle, variant=f"{engine}-fp32") as slow, load(bundle, variant=f"{engine}-int8") as fast:
+        pair = [load(bundle, variant=f"{engine}-{precision}", options=options) for precision in ("fp32", "int8")]
+        with pair[0] as slow, pair[1] as fast:
+            for query in queries:  # what is compiled when it first comes is compiled now
+                slow.infer(query)
+                fast.infer(query)
             times: dict[str, list[float]] = {"fp32": [], "int8": []}
             for number in range(BLOCKS + 2):
                 part = [queries[(number * QUERIES + i) % len(queries)] for i in range(QUERIES)]
@@ -63,4 +68,5 @@ if __name__ == "__main__":
     main(
         Path(given[0]), int(given[1]) if len(given) > 1 else 3, given[2] if len(given) > 2 else "openvino",
         Path(given[3]) if len(given) > 3 else None,
+        {name: int(value) for name, value in (each.split("=") for each in given[4:])},
     )  # fmt: skip

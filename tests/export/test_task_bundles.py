@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -13,9 +13,10 @@ from tests.finetune.text.conftest import asked
 from tests.finetune.text.corpus import write_backbone, write_reviews
 
 from edgetl.bundle import open_bundle
-from edgetl.errors import ConfigError
+from edgetl.errors import ConfigError, EngineError
 from edgetl.export.config import ExportConfig
 from edgetl.export.stage import export
+from edgetl.files import configured
 from edgetl.finetune.detection.stage import finetune as learn_boxes
 from edgetl.finetune.text.stage import finetune as learn_texts
 from edgetl.runtime import load
@@ -79,6 +80,21 @@ def test_padding_changes_no_answer(text_bundle: Path) -> None:
     assert np.allclose(alone, together, atol=1e-5)
 
 
+def test_a_text_padded_to_a_step_is_answered_alike(text_bundle: Path) -> None:
+    """By models compiled for a length; batches are answered by the one that leaves it open."""
+    texts = ["good", "a good film with a long and a very long plot that ends well", "a bad plot"]
+    with load(text_bundle, variant="openvino-fp32") as session:
+        plain = [session.predict(text).probabilities for text in texts]
+    with load(text_bundle, variant="openvino-fp32", options={"length_step": 8}) as session:
+        assert np.allclose([session.predict(text).probabilities for text in texts], plain, atol=1e-5)
+        assert np.allclose([each.probabilities for each in session.predict(texts)], plain, atol=1e-5)
+
+
+def test_a_length_step_is_for_texts(bundle: Path) -> None:
+    with pytest.raises(EngineError, match="`length_step` is for models that read texts"):
+        load(bundle, variant="openvino-fp32", options={"length_step": 8})
+
+
 def test_no_text_of_the_users_travels_when_asked(texts: Path, tmp_path: Path) -> None:
     config = ExportConfig(variants=("onnxruntime-fp32",), golden="synthetic")
     export(texts, tmp_path / "b", config)
@@ -97,8 +113,9 @@ def test_half_precision_of_texts(texts: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_detector_suppresses_in_the_graph_as_on_the_device(boxes: Path, tmp_path: Path) -> None:
     answers: dict[str, list[Any]] = {}
-    for where in ("device", "graph"):
-        config = ExportConfig(variants=("onnxruntime-fp32", "openvino-fp32"), nms=where)  # type: ignore[arg-type]
+    places: tuple[Literal["device", "graph"], ...] = ("device", "graph")
+    for where in places:
+        config = ExportConfig(variants=("onnxruntime-fp32", "openvino-fp32"), nms=where)
         export(boxes, tmp_path / where, config)
         assert set(statuses(tmp_path / where).values()) == {"verified"}
         bundle = open_bundle(tmp_path / where)
@@ -125,5 +142,5 @@ def test_a_detectors_int8_is_judged_by_its_boxes(boxes: Path, tmp_path: Path) ->
 def test_wishes_that_a_task_has_not_are_refused(texts: Path, boxes: Path, tmp_path: Path) -> None:
     for run, wish in ((texts, {"nms": "graph"}), (texts, {"embedding": True}), (boxes, {"embedding": True})):
         with pytest.raises(ConfigError):
-            export(run, tmp_path / "b", ExportConfig(**wish))  # type: ignore[arg-type]
+            export(run, tmp_path / "b", configured(wish, ExportConfig))
         assert not (tmp_path / "b").exists()

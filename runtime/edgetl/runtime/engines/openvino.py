@@ -1,7 +1,8 @@
 """OpenVINO. Precision is a compile property, so it is always stated, and read back from the compiled model."""
 
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ PRECISIONS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": 
 COMPUTE = ("Convolution", "FullyConnected", "MatMul", "Deconvolution")
 TROUBLE = (RuntimeError, ValueError, TypeError)
 """What OpenVINO raises."""
+
+LENGTHS_KEPT = 8
+"""So many models compiled for one length stay open."""
 
 SINK = "/sink_port_0"
 """What OpenVINO appends to the name of what a model's output comes from."""
@@ -49,6 +53,8 @@ class OpenVinoEngine:
         self.outputs = [_spec(port) for port in self._compiled.outputs]
         self._requests = _Requests(self._compiled)
         self._any_batch: _Requests | None = None
+        self._of_length: OrderedDict[int, _Requests] = OrderedDict()
+        _check_lengths(self.inputs, self.outputs, options)
         self._compiling = threading.Lock()
         self._facts: EngineFacts | None = None
 
@@ -76,6 +82,8 @@ class OpenVinoEngine:
                 if self._options.kind == "NPU":
                     return _in_pieces(requests, feeds, self._options.batch)
                 requests = self._for_any_batch()
+            elif self._options.length_step and len(next(iter(feeds.values()))) == 1:
+                return self._padded(feeds)
             return requests.run(feeds)
         except (*TROUBLE, KeyError, AttributeError) as error:
             raise refusal(NAME, error, feeds, self.inputs) from error
@@ -86,8 +94,24 @@ class OpenVinoEngine:
                 self._any_batch = _Requests(_compiled(self._path, msgspec.structs.replace(self._options, batch=0)))
             return self._any_batch
 
+    def _padded(self, feeds: Feeds) -> Outputs:
+        """A single text, filled up with zeros, which its mask tells from tokens."""
+        length, step = next(iter(feeds.values())).shape[1], self._options.length_step
+        wanted = -(-length // step) * step
+        requests = self._for_length(wanted)
+        return requests.run({name: np.pad(array, ((0, 0), (0, wanted - length))) for name, array in feeds.items()})
+
+    def _for_length(self, length: int) -> "_Requests":
+        with self._compiling:
+            if length not in self._of_length:
+                if len(self._of_length) == LENGTHS_KEPT:
+                    self._of_length.popitem(last=False)
+                self._of_length[length] = _Requests(_compiled(self._path, self._options, length))
+            self._of_length.move_to_end(length)
+            return self._of_length[length]
+
     def close(self) -> None:
-        del self._requests, self._any_batch, self._compiled
+        del self._requests, self._any_batch, self._of_length, self._compiled
 
 
 class _Requests:
@@ -133,13 +157,24 @@ def _shared(array: Array) -> Any:
     return ov.Tensor(array, shared_memory=array.flags.c_contiguous and array.flags.writeable)
 
 
-def _compiled(path: Path, options: OpenVinoOptions) -> Any:
-    """`path` compiled with `options`, from the cache where it is kept. Raises EngineError."""
+def _check_lengths(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], options: OpenVinoOptions) -> None:
+    """Raises EngineError when `length_step` is asked for and the model does not read texts."""
+    reads = all(spec.dtype == "int64" and len(spec.shape) == 2 and isinstance(spec.shape[1], str) for spec in inputs)
+    answers = all(isinstance(axis, int) for spec in outputs for axis in spec.shape[1:])
+    if options.length_step and not (reads and answers):
+        raise EngineError(NAME, "`length_step` is for models that read texts", hint="leave it out")
+
+
+def _compiled(path: Path, options: OpenVinoOptions, length: int = 0) -> Any:
+    """`path` compiled with `options`, from the cache where it is kept; with `length`, for one text of so many tokens.
+
+    Raises EngineError.
+    """
     core = ov.Core()
     if not (options.cache and options.device == "CPU" and path.suffix == ".xml"):
-        return _compile(core, path, options)
+        return _compile(core, path, options, length)
     properties = _properties(options)
-    told = {**properties, "batch": options.batch}
+    told = {**properties, "batch": options.batch, **({"length": length} if length else {})}
     files = (path, path.with_suffix(".bin"))
     try:
         key = compiled_key(NAME, str(ov.__version__), files, {name: str(value) for name, value in told.items()})
@@ -148,16 +183,21 @@ def _compiled(path: Path, options: OpenVinoOptions) -> Any:
     return remembered(
         key,
         load=lambda content: _import(core, content, options),
-        build=lambda: _compile(core, path, options),
+        build=lambda: _compile(core, path, options, length),
         dump=_export,
     )
 
 
-def _compile(core: Any, path: Path, options: OpenVinoOptions) -> Any:
-    """Compiles `path`, with its first axis fixed to `options.batch` where that is asked for. Raises EngineError."""
+def _compile(core: Any, path: Path, options: OpenVinoOptions, length: int) -> Any:
+    """Compiles `path`, with its first axis fixed to `options.batch` where that is asked for, or for one text.
+
+    Raises EngineError.
+    """
     try:
         model = core.read_model(path)
-        if options.batch:
+        if length:
+            model.reshape({_name(port): [1, length] for port in model.inputs})
+        elif options.batch:
             shapes = {_name(port): port.get_partial_shape() for port in model.inputs}
             for shape in shapes.values():
                 shape[0] = options.batch

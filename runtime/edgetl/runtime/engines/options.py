@@ -63,6 +63,14 @@ class OpenVinoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             " The NPU needs a size and takes multiples of it"
         ),
     ] = 0
+    length_step: Annotated[
+        Count,
+        Meta(
+            description="of texts: a single one is padded to a multiple of so many tokens and answered by a model"
+            " compiled for that length, which is faster than leaving it open (0); the 8 lengths used last are kept,"
+            " each takes the model's memory again; only on the processor"
+        ),
+    ] = 0
     cache: Annotated[
         bool, Meta(description="whether the compiled model is kept for the next start; only for the processor")
     ] = True
@@ -73,7 +81,8 @@ class OpenVinoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         return self.device.split(".")[0]
 
     def __post_init__(self) -> None:
-        lacking = {"GPU": ("threads", "pinning"), "NPU": ("threads", "pinning", "streams")}.get(self.kind, ())
+        processors = ("threads", "pinning", "length_step")
+        lacking = {"GPU": processors, "NPU": (*processors, "streams")}.get(self.kind, ())
         for name in lacking:
             if getattr(self, name) not in (0, None):
                 raise ValueError(f"the {self.kind} has no `{name}`")
