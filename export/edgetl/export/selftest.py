@@ -50,9 +50,15 @@ class SelfTest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def selftest(
-    bundle: Bundle, profile: Profile, *, variants: Sequence[str] | None = None, track: Track = silent
+    bundle: Bundle,
+    profile: Profile,
+    *,
+    variants: Sequence[str] | None = None,
+    faults: Sequence[str] | None = None,
+    track: Track = silent,
 ) -> SelfTest:
-    """Plants every fault in each of `variants` (default: all that run here); `fail` when one is missed.
+    """Plants `faults` (default: every one) in each of `variants` (default: all that run here); `fail` when one is
+    missed.
 
     Raises ArtefactError when the bundle has no fp32 graph or golden set, DependencyError when nothing runs here.
     """
@@ -67,7 +73,8 @@ def selftest(
     for variant in chosen:
         trial = _trial(bundle, profile, graph, variant, rebuilt)
         clean[f"{variant.id}, rebuilt"] = "fail" if trial.outcome == "caught" else "pass"
-    pairs = [(variant, fault) for variant in chosen for fault in known_faults(bundle.manifest.task)]
+    planted = [each for each in known_faults(bundle.manifest.task) if faults is None or each.name in faults]
+    pairs = [(variant, fault) for variant in chosen for fault in planted]
     trials = tuple(_trial(bundle, profile, graph, *pair) for pair in track(pairs, "plant faults", len(pairs)))
     missed = any(trial.outcome == "missed" for trial in trials) or "fail" in clean.values()
     return SelfTest(

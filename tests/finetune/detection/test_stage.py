@@ -175,7 +175,8 @@ def test_photos_without_objects_are_background(tmp_path: Path) -> None:
 
 
 def test_the_command_line_says_what_it_found(blocks: Path, tmp_path: Path, cli: Cli) -> None:
-    options = ("--backbone", "residual_cnn", "--weights", "none", "--size", 96, "--epochs", 1, "--batch-size", 4)
+    plain = ("--epochs", 1, "--batch-size", 4, "--precision", "fp32")
+    options = ("--backbone", "residual_cnn", "--weights", "none", "--size", 96, *plain)
     result = cli("finetune", blocks, "--task", "detection", *options, "-o", tmp_path / "run", "--json")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["metric"] == "map50"
