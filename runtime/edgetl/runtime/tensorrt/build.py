@@ -95,7 +95,7 @@ def _profile(builder: trt.Builder, network: trt.INetworkDefinition, recipe: Buil
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
         shapes = profile_shapes(sizes(tensor.shape), recipe)
-        profile.set_shape(tensor.name, *(trt.Dims(shape) for shape in shapes))
+        profile.set_shape(tensor.name, *(trt.Dims(list(shape)) for shape in shapes))
     return profile
 
 
